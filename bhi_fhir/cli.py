@@ -1,0 +1,93 @@
+"""The command line. Only here errors become exit statuses.
+
+0 done; 1 done, but some input was set aside; 2 wrong usage or configuration; 3 the FHIR server refused or
+could not be reached.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from bhi_fhir.errors import BhiError, ServerError
+
+SET_ASIDE, WRONG_USAGE, NO_SERVER = 1, 2, 3
+
+_SITE = click.option(
+    "--site", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The site's folder (site.toml, maps)."
+)
+_MONTH = click.option("--month", required=True, metavar="YYYY-MM", help="The calendar month to decide.")
+_SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key of site.toml.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="bhi-fhir")
+def cli() -> None:
+    """Decide which Medicare Behavioral Health Integration services a month supports, and say why."""
+
+
+@cli.command()
+@_SITE
+@_MONTH
+@_SET
+@click.option("--format", "shape", type=click.Choice(["table", "json", "fhir"]), default="table", show_default=True)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+def evaluate(site: Path, month: str, overrides: tuple[str, ...], shape: str, files: tuple[str, ...]) -> None:
+    """Decide files: a Bundle, a resource, an array or NDJSON each; - is standard input."""
+    from bhi_fhir.jobs.desk import Desk
+    from bhi_fhir.jobs.evaluate import evaluate as run
+
+    done = run(Desk.open(site, month, overrides), files)
+    if shape == "json":
+        click.echo(done.json())
+    elif shape == "fhir":
+        from bhi_fhir.jobs.drafting import bundle
+
+        click.echo(bundle(done))
+    else:
+        from bhi_fhir.jobs.table import show
+
+        show(done)
+    _report_set_aside(done.set_aside)
+    _refuse_unverified(done.desk.rules.unverified, month)
+    sys.exit(SET_ASIDE if done.set_aside else 0)
+
+
+def _report_set_aside(records: tuple) -> None:  # type: ignore[type-arg]
+    for record in records:
+        place = " ".join(filter(None, (record.file, record.at, record.resource)))
+        click.echo(f"set aside: {place}: {record.reason}", err=True)
+
+
+def _refuse_unverified(files: tuple[str, ...], month: str) -> None:
+    if files:
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        click.echo(
+            f"Nothing is drafted for {month}: nobody has verified the policy for it. "
+            f"Re-read the source of {files[0]}{more}, then move verified_through.",
+            err=True,
+        )
+        sys.exit(WRONG_USAGE)
+
+
+def main() -> None:
+    """Run the command line; every failure is one sentence on standard error."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(WRONG_USAGE)
+    except click.Abort:
+        click.echo("Stopped.", err=True)
+        sys.exit(130)
+    except BhiError as error:
+        click.echo(str(error), err=True)
+        sys.exit(NO_SERVER if isinstance(error, ServerError) else WRONG_USAGE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""What was decided of one patient's month, in the shape in which it is printed.
+
+The field names are the JSON of `bhi-fhir evaluate --format json`; minutes and units are whole numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+Outcome = Literal["met", "not-met", "unknown"]
+Status = Literal["billable", "needs-review", "not-billable"]
+Level = Literal["block", "review"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One requirement's answer: what it is, why in one sentence, by which source, on which evidence."""
+
+    requirement: str
+    outcome: Outcome
+    because: str
+    cite: str
+    evidence: tuple[str, ...] = ()
+    level: Level = "block"
+
+    @property
+    def blocks(self) -> bool:
+        return self.level == "block" and self.outcome == "not-met"
+
+    @property
+    def open(self) -> bool:
+        return self.outcome != "met"
+
+
+@dataclass(frozen=True, slots=True)
+class NotCounted:
+    """Work, or the part of it, that does not count: whole minutes (None where unreadable) and one reason."""
+
+    source: str
+    minutes: int | None
+    reason: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class NextTier:
+    """The next code that more minutes would reach."""
+
+    code: str
+    at: int
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Minutes:
+    counted: int = 0
+    not_counted: tuple[NotCounted, ...] = ()
+    next: NextTier | None = None
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """The CoCM episode that the month belongs to."""
+
+    first_month: str
+    kind: Literal["initial", "later"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What would be drafted (billable) or what a person must look at (needs-review)."""
+
+    code: str
+    system: str
+    units: int
+    status: Status
+    practitioner: str | None
+    date_of_service: date
+    days: tuple[tuple[date, int], ...] = ()
+    """For services of a day: the units of each day. Empty for a monthly service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One code with every requirement's finding."""
+
+    code: str
+    status: Status
+    units: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def blocked(self) -> int:
+        return sum(f.blocks for f in self.findings)
+
+    @property
+    def still_open(self) -> int:
+        return sum(f.open for f in self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One patient's calendar month."""
+
+    patient: str
+    program: str | None
+    episode: Episode | None
+    minutes: Minutes
+    lines: tuple[Line, ...]
+    candidates: tuple[Candidate, ...]
+    withheld: tuple[str, ...] = ()
+    """What of the record was held back: no finding rests on absence then."""
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,258 @@
+"""One patient's record as billing sees it: frozen, standard library only, no FHIR left in it.
+
+References are strings: "Type/id", else the fullUrl under which the resource stood.
+`None` always means "the record does not say" and never "no".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+from bhi_fhir.domain.time import ALWAYS, Moment, Period, Span
+
+
+class Program(StrEnum):
+    COCM = "cocm"
+    GENERAL = "general-bhi"
+
+
+class Role(StrEnum):
+    """What somebody does on a care team."""
+
+    TREATING = "treating-practitioner"
+    CARE_MANAGER = "behavioral-health-care-manager"
+    CONSULTANT = "psychiatric-consultant"
+    CLINICAL_STAFF = "clinical-staff"
+    ADMINISTRATIVE = "administrative-staff"
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A record that could not be read: where it stood and why. Never patient data."""
+
+    file: str
+    at: str
+    resource: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """A part of the record that could not be read whole.
+
+    `part` is a resource type, or "*" for the whole record.
+    """
+
+    part: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What a practitioner is, by NUCC code: e.g. {"physician", "psychiatric-prescriber"}. Empty: nothing says."""
+
+    ref: str
+    kinds: frozenset[str]
+    organizations: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A place on a team. `person` None: nobody is named; `roles` empty: no map knows the role."""
+
+    person: str | None
+    roles: frozenset[Role]
+    period: Period = ALWAYS
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """A care team. `certain` is False for one that is ended without an end date."""
+
+    ref: str
+    program: Program
+    members: tuple[Member, ...]
+    period: Period = ALWAYS
+    certain: bool = True
+
+    def membership(self, member: Member) -> Span:
+        return max(self.period.opens, member.period.opens), min(self.period.closes, member.period.closes)
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """A piece of work, or something that no map can place (`kinds` empty).
+
+    `when` is its beginning. `duration` None with `trouble` empty: it documents no time.
+    `trouble` says why time, person or state cannot be read.
+    """
+
+    ref: str
+    kinds: frozenset[str]
+    state: str
+    """done | not-done | unknown"""
+    people: frozenset[str]
+    when: Moment | None
+    duration: timedelta | None = None
+    trouble: str = ""
+    billing_codes: frozenset[str] = frozenset()
+    """Codes of other, separately billed services that the entry carries."""
+    inside: str | None = None
+    """The Encounter that a Procedure belongs to."""
+    unplaced_codes: bool = False
+    device_cleared: bool | None = None
+    risk: bool = False
+    """The entry's own reason is a mapped suicide or overdose risk."""
+
+    @property
+    def span(self) -> Span | None:
+        """From when to when, if both are known to the instant."""
+        if self.when is None or not self.when.exact or self.duration is None:
+            return None
+        return self.when.earliest, self.when.earliest + self.duration
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A finished visit with a code that may open BHI. `group`: see mappings/base/initiating-visits."""
+
+    ref: str
+    groups: frozenset[str]
+    people: frozenset[str]
+    when: Moment | None
+
+
+@dataclass(frozen=True, slots=True)
+class OtherService:
+    """Time of a separately billed service, which is not BHI time for the same person."""
+
+    ref: str
+    people: frozenset[str]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """An inpatient stay or an emergency visit."""
+
+    ref: str
+    kind: str
+    """inpatient | emergency"""
+    period: Period
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """A permission, a refusal, or a consent that no map can place.
+
+    `names` None: no actor; then any practitioner of `organizations`.
+    `doubt` says why it cannot be relied on although it may be valid.
+    """
+
+    ref: str
+    kind: str
+    """bhi | interprofessional | unplaced"""
+    permits: bool
+    given: Moment | None
+    names: frozenset[str] | None = None
+    organizations: frozenset[str] = frozenset()
+    period: Period = ALWAYS
+    terms: bool = False
+    doubt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    """A rating scale. `scale` "" where no map knows the questionnaire; `total` None where it cannot be scored."""
+
+    ref: str
+    scale: str
+    when: Moment | None
+    complete: bool
+    total: int | None = None
+    risk: bool = False
+    """The scale's risk item is positive."""
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """A condition. `behavioral` None: coded only in a way that no map knows."""
+
+    ref: str
+    behavioral: bool | None
+    period: Period
+    doubt: str = ""
+    icd10: str = ""
+    risk: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """A service that is already charged. `when` None: the record does not say for which month."""
+
+    ref: str
+    code: str
+    units: int
+    when: Period | None
+    practitioners: frozenset[str] = frozenset()
+    doubt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """An insurance. `medicare` None: no map knows the payer's type."""
+
+    ref: str
+    medicare: bool | None
+    period: Period
+    order: int | None = None
+    doubt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CareEpisode:
+    """An EpisodeOfCare of a BHI program."""
+
+    ref: str
+    program: Program
+    period: Period
+    doubt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Everything about one patient that a month's decision may rest on."""
+
+    patient: str
+    people: dict[str, Person] = field(default_factory=dict)
+    teams: tuple[Team, ...] = ()
+    activities: tuple[Activity, ...] = ()
+    visits: tuple[Visit, ...] = ()
+    other_services: tuple[OtherService, ...] = ()
+    stays: tuple[Stay, ...] = ()
+    consents: tuple[Consent, ...] = ()
+    screenings: tuple[Screening, ...] = ()
+    diagnoses: tuple[Diagnosis, ...] = ()
+    charges: tuple[Charge, ...] = ()
+    covers: tuple[Cover, ...] = ()
+    care_episodes: tuple[CareEpisode, ...] = ()
+    died: Moment | None = None
+    withheld: tuple[Withheld, ...] = ()
+    security: tuple[tuple[str, str, str], ...] = ()
+    """Security labels of the record: (reference, system, code)."""
+    warnings: tuple[str, ...] = ()
+
+    def kinds_of(self, person: str) -> frozenset[str]:
+        known = self.people.get(person)
+        return known.kinds if known else frozenset()
+
+    def lacks(self, *parts: str) -> str:
+        """Why absence proves nothing in one of these parts of the record; "" if they were read whole."""
+        for held in self.withheld:
+            if held.part == "*" or held.part in parts:
+                return held.reason
+        return ""

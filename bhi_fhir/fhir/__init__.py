@@ -1,0 +1,22 @@
+"""The wire: everything that leaves this machine for a FHIR server, and nothing else.
+
+    connection.py    the facts of a connection, and the three simplest ways to sign in
+    gate.py          the one gate: no request goes to an address that it did not admit
+    client.py        BhiClient: one pooled httpx client, retries, byte limit, errors as errors.ServerError
+    outcome.py       OperationOutcome -> codes and sentences without patient data
+    reading.py       search with paging, read, find_by_identifier
+    writing.py       transactions, answer by answer
+    capabilities.py  /metadata
+
+Reading keeps the raw bytes of every resource: `views` parses them once. What could not be read is said in
+`SearchResult.withheld`; a search is never believed to be whole when it is not.
+
+Why fhirpy's own transport is not used (2.3.1, measured): it opens a new aiohttp session for each request,
+retries nothing, hides Retry-After, drops the OperationOutcome entries in which Epic reports break-the-glass,
+and sends the bearer token to any host whose URL merely contains the base URL. fhirpy stays the query builder:
+`client.resources("Encounter").search(patient="x", date__ge="2026-03-01").params` is what `search` takes, and
+what else fhirpy does goes through the gate and the pool of `BhiClient`.
+
+Why fhirpy's get_or_create is never used for a charge: it posts `Type?params` without If-None-Exist, which is
+no conditional create, so two runs make two charges. `transact` with `request.ifNoneExist` makes one.
+"""

@@ -1,0 +1,62 @@
+"""A site at work: its switches, maps and zone, and the one way from a record to its decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bhi_fhir.domain.decision import Decision
+from bhi_fhir.domain.record import Chart, SetAside
+from bhi_fhir.domain.time import ServiceMonth
+from bhi_fhir.errors import UsageError
+from bhi_fhir.mapping.chart import charts
+from bhi_fhir.mapping.moments import Clock
+from bhi_fhir.mapping.reading import Reading
+from bhi_fhir.mapping.record import Record, Source
+from bhi_fhir.mapping.terminology import Terminology
+from bhi_fhir.policy import Rules, rules_of
+from bhi_fhir.rules.decide import decide
+from bhi_fhir.settings import Site, load_site
+from bhi_fhir.shipped import shipped
+
+
+@dataclass(frozen=True)
+class Decided:
+    """One input decided: each patient's decision with the chart it rests on, and what was set aside."""
+
+    decisions: tuple[tuple[Decision, Chart], ...]
+    set_aside: tuple[SetAside, ...]
+
+
+@dataclass(frozen=True)
+class Desk:
+    site: Site
+    terms: Terminology
+    month: ServiceMonth
+    rules: Rules
+
+    @classmethod
+    def open(cls, folder: Path, month: str, overrides: Iterable[str] = ()) -> Desk:
+        """Read a site's folder for one month. UsageError for anything wrong with either."""
+        site = load_site(folder, overrides)
+        try:
+            service_month = ServiceMonth.parse(month, site.zone)
+        except ValueError as error:
+            raise UsageError(f"--month: {error}") from error
+        terms = Terminology([shipped("mappings") / "base", folder])
+        return cls(site, terms, service_month, rules_of(service_month.index))
+
+    def decide(self, sources: Iterable[Source]) -> Decided:
+        """Everything in `sources` is one whole record, of one patient or many."""
+        record = Record.read(sources)
+        clock = Clock(self.site.zone)
+        found = charts(record, Reading(record, self.terms, clock))
+        notes = ()
+        if clock.assumed:
+            notes = (f"{clock.assumed} dateTimes have no zone and were read in {self.site.time_zone}",)
+        decisions = []
+        for chart in found.charts:
+            noted = replace(chart, warnings=chart.warnings + notes) if notes else chart
+            decisions.append((decide(noted, self.month, self.rules, self.site.switches), noted))
+        return Decided(tuple(decisions), found.set_aside)

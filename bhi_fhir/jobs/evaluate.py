@@ -1,0 +1,58 @@
+"""Files in, decisions out: one month, every patient of every file. Each file is a whole record by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from bhi_fhir.domain.decision import Decision
+from bhi_fhir.domain.record import Chart, SetAside
+from bhi_fhir.jobs.desk import Desk
+from bhi_fhir.jobs.files import read_file
+from bhi_fhir.policy.model import RULESET
+
+
+@dataclass(frozen=True)
+class Result:
+    file: str
+    decision: Decision
+    chart: Chart
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All results, sorted by file and patient, and everything that was set aside."""
+
+    desk: Desk
+    results: tuple[Result, ...]
+    set_aside: tuple[SetAside, ...]
+
+    def json(self) -> bytes:
+        """The object of the contract, one line."""
+        results = [{"file": r.file, **msgspec.to_builtins(r.decision)} for r in self.results]
+        return msgspec.json.encode(
+            {
+                "month": str(self.desk.month),
+                "time_zone": self.desk.site.time_zone,
+                "ruleset": RULESET,
+                "results": results,
+                "set_aside": self.set_aside,
+            }
+        )
+
+
+def evaluate(desk: Desk, files: Iterable[str]) -> Evaluation:
+    """Decide every file. UsageError for a file that does not exist; a bad record is set aside."""
+    results: list[Result] = []
+    set_aside: list[SetAside] = []
+    for name in sorted(set(files)):
+        before = len(set_aside)
+        decided = desk.decide(read_file(name, set_aside))
+        set_aside += [replace(s, file=s.file or name) for s in decided.set_aside]
+        results += [Result(name, decision, chart) for decision, chart in decided.decisions]
+        if not decided.decisions and len(set_aside) == before:
+            set_aside.append(SetAside(name, "", "", "it holds no patient"))
+    results.sort(key=lambda r: (r.file, r.decision.patient))
+    return Evaluation(desk, tuple(results), tuple(set_aside))

@@ -1,0 +1,105 @@
+"""Files on the way in: a Bundle, a resource, an array, or NDJSON; `-` is standard input.
+
+A document is read whole up to MAX_DOCUMENT; NDJSON of any size is read line by line.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from bhi_fhir.domain.record import SetAside
+from bhi_fhir.errors import UsageError
+from bhi_fhir.mapping.record import Source
+
+MAX_DOCUMENT = 64 * 1024 * 1024
+MAX_LINE = 16 * 1024 * 1024
+_BOM = b"\xef\xbb\xbf"
+
+
+def read_file(name: str, set_aside: list[SetAside]) -> list[Source]:
+    """The resources of one file with their places. What cannot be read goes to `set_aside`."""
+    if name == "-":
+        return list(_read(name, sys.stdin.buffer, set_aside))
+    path = Path(name)
+    if not path.is_file():
+        raise UsageError(f"{name} is no file: name a Bundle, a resource, an array or NDJSON, or - for standard input")
+    try:
+        with path.open("rb") as stream:
+            return list(_read(name, stream, set_aside))
+    except OSError as error:
+        raise UsageError(f"{name} cannot be opened: {error.strerror}") from error
+
+
+def _read(name: str, stream: BinaryIO, set_aside: list[SetAside]) -> Iterator[Source]:
+    start = stream.read(MAX_DOCUMENT + 1).removeprefix(_BOM)
+    if not start.strip():
+        set_aside.append(SetAside(name, "", "", "the file is empty"))
+        return
+    if len(start) <= MAX_DOCUMENT:
+        yield from _document(name, start, set_aside)
+        return
+    if not _is_lines(start):
+        said = f"it is one document of more than {MAX_DOCUMENT >> 20} MiB: split it, or give it as NDJSON"
+        set_aside.append(SetAside(name, "", "", said))
+        return
+    yield from _lines(name, _long(start, stream), set_aside)
+
+
+def _document(name: str, data: bytes, set_aside: list[SetAside]) -> Iterator[Source]:
+    try:
+        first = data.lstrip()[:1]
+        if first == b"[":
+            for index, raw in enumerate(msgspec.json.decode(data, type=list[msgspec.Raw])):
+                yield Source(name, f"[{index}]", raw)
+            return
+        msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        yield Source(name, "", data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        if _is_lines(data):
+            yield from _lines(name, iter(data.split(b"\n")), set_aside)
+            return
+        place = str(error).rpartition("(")[2].rstrip(")") if "byte" in str(error) else ""
+        said = f"it is not JSON{f' ({place})' if place else ''}"
+        set_aside.append(SetAside(name, "", "", said))
+
+
+def _is_lines(data: bytes) -> bool:
+    """NDJSON: the first line is a whole JSON object and another follows."""
+    line, _, rest = data.lstrip().partition(b"\n")
+    if not rest.strip() or len(line) > MAX_LINE:
+        return False
+    try:
+        msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+def _long(start: bytes, stream: BinaryIO) -> Iterator[bytes]:
+    """Lines of what is read and of what follows; a line beyond the limit comes cut, just over the limit."""
+    *whole, rest = start.split(b"\n")
+    yield from whole
+    while chunk := stream.read(1 << 20):
+        *whole, tail = (rest + chunk).split(b"\n")
+        yield from whole
+        rest = tail
+        if len(rest) > MAX_LINE + (1 << 20):
+            rest = rest[: MAX_LINE + 1]  # only its length still matters
+    yield rest
+
+
+def _lines(name: str, lines: Iterator[bytes], set_aside: list[SetAside]) -> Iterator[Source]:
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        if not text:
+            continue
+        if len(text) > MAX_LINE:
+            said = f"the line is longer than {MAX_LINE >> 20} MiB"
+            set_aside.append(SetAside(name, f"line {number}", "", said))
+        else:
+            yield Source(name, f"line {number}", text)

@@ -1,0 +1,64 @@
+"""ChargeItem and Claim: what is charged already.
+
+Our own drafts (planned, draft) are none yet; one that a person has moved on is a charge like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bhi_fhir.domain.record import Charge
+from bhi_fhir.domain.time import Period
+from bhi_fhir.mapping.reading import PatientRows, Reading
+from bhi_fhir.views.charge_item import ChargeItem
+from bhi_fhir.views.claim import Claim, ClaimItem
+from bhi_fhir.views.common import CodeableConcept, Quantity
+
+_NO_CHARGE = {"planned", "not-billable", "aborted", "entered-in-error"}
+
+
+def charges(rows: PatientRows, reading: Reading) -> Iterator[Charge]:
+    for key, item in rows.of(ChargeItem):
+        if item.status not in _NO_CHARGE:
+            yield from _charge_item(key, item, reading)
+    for key, claim in rows.of(Claim):
+        if claim.use == "claim" and claim.status == "active":
+            for line in claim.item or ():
+                yield from _claim_item(key, claim, line, reading)
+
+
+def _charge_item(key: str, row: ChargeItem, reading: Reading) -> Iterator[Charge]:
+    moment = reading.clock.moment(row.occurrence_date_time)
+    when = Period(moment, moment) if moment else reading.clock.period(row.occurrence_period)
+    people = {p for part in row.performer or () if (p := reading.record.person(part.actor, key))}
+    doubt = "" if row.status in ("billable", "billed") else "its status says nothing"
+    for code in _codes(row.code, reading):
+        yield Charge(key, code, _units(row.quantity), _known(when), frozenset(people), doubt)
+
+
+def _claim_item(key: str, row: Claim, item: ClaimItem, reading: Reading) -> Iterator[Charge]:
+    moment = reading.clock.moment(item.serviced_date)
+    when = Period(moment, moment) if moment else reading.clock.period(item.serviced_period or row.billable_period)
+    wanted = item.care_team_sequence
+    people = {
+        p
+        for member in row.care_team or ()
+        if (not wanted or member.sequence in wanted) and (p := reading.record.person(member.provider, key))
+    }
+    provider = reading.record.person(row.provider, key)
+    if not people and provider:
+        people = {provider}
+    for code in _codes(item.product_or_service, reading):
+        yield Charge(key, code, _units(item.quantity), _known(when), frozenset(people))
+
+
+def _known(when: Period) -> Period | None:
+    return when if when.start else None
+
+
+def _codes(concept: CodeableConcept | None, reading: Reading) -> list[str]:
+    return sorted({code for _, code in reading.terms.codes(concept)}) if reading.terms.holds("charge", concept) else []
+
+
+def _units(quantity: Quantity | None) -> int:
+    return int(quantity.value) if quantity and quantity.value and quantity.value >= 1 else 1

@@ -1,0 +1,108 @@
+"""One patient's rows to one `domain.record.Chart`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from bhi_fhir.domain.record import Chart, Person, SetAside, Withheld
+from bhi_fhir.domain.time import Moment
+from bhi_fhir.mapping.charges import charges
+from bhi_fhir.mapping.consents import consents
+from bhi_fhir.mapping.covers import covers
+from bhi_fhir.mapping.diagnoses import diagnoses
+from bhi_fhir.mapping.people import people
+from bhi_fhir.mapping.reading import PatientRows, Reading
+from bhi_fhir.mapping.record import SUBJECT, Record
+from bhi_fhir.mapping.screenings import screenings
+from bhi_fhir.mapping.teams import care_episodes, teams
+from bhi_fhir.mapping.work import activities, other_services, stays, visits
+from bhi_fhir.views import Row
+from bhi_fhir.views.common import Coding
+from bhi_fhir.views.patient import Patient
+
+_Fact = TypeVar("_Fact")
+
+
+@dataclass
+class Charts:
+    """Every patient of one input, and what of it could not be read."""
+
+    charts: tuple[Chart, ...] = ()
+    set_aside: tuple[SetAside, ...] = field(default_factory=tuple)
+
+
+def charts(record: Record, reading: Reading) -> Charts:
+    """One Chart per patient of the record, in the order of their references."""
+    rows = _by_patient(record)
+    staff = people(record, reading)
+    found = []
+    for patient in sorted(rows):
+        mine = rows[patient]
+        mine.withheld.extend(held for who, held in record.withheld if who in (None, patient))
+        found.append(_chart(patient, mine, staff, reading))
+    return Charts(tuple(found), tuple(record.set_aside))
+
+
+def _by_patient(record: Record) -> dict[str, PatientRows]:
+    rows: dict[str, PatientRows] = defaultdict(PatientRows)
+    for key, row in record.rows.items():
+        kind = type(row).__name__
+        if isinstance(row, Patient) and "#" not in key:
+            rows[record.survivor(key)].take(key, row)
+        elif kind in SUBJECT and "#" not in key:
+            patient = record.patient(row, key)
+            if patient is None:
+                record.set_aside.append(SetAside("", "", key, "it names no patient"))
+                record.withheld.append((None, Withheld(kind, f"{key} names no patient")))
+            elif patient.split("/")[0] not in ("Group", "Device", "Location"):
+                rows[patient].take(key, row)
+    return rows
+
+
+def _chart(patient: str, rows: PatientRows, staff: dict[str, Person], reading: Reading) -> Chart:
+    return Chart(
+        patient=patient,
+        people=staff,
+        teams=_sorted(teams(rows, reading)),
+        activities=_sorted(activities(rows, reading)),
+        visits=_sorted(visits(rows, reading)),
+        other_services=_sorted(other_services(rows, reading)),
+        stays=_sorted(stays(rows, reading)),
+        consents=_sorted(consents(rows, reading)),
+        screenings=_sorted(screenings(rows, reading)),
+        diagnoses=_sorted(diagnoses(rows, reading)),
+        charges=_sorted(charges(rows, reading)),
+        covers=_sorted(covers(rows, reading)),
+        care_episodes=_sorted(care_episodes(rows, reading)),
+        died=_death(rows, reading),
+        withheld=tuple(rows.withheld),
+        security=_security(rows),
+    )
+
+
+def _sorted(facts: Iterable[_Fact]) -> tuple[_Fact, ...]:
+    """In the order of their references: the order of a file's entries decides nothing."""
+    return tuple(sorted(facts, key=lambda fact: str(getattr(fact, "ref", ""))))
+
+
+def _death(rows: PatientRows, reading: Reading) -> Moment | None:
+    moments = [reading.clock.moment(row.deceased_date_time) for _, row in rows.of(Patient)]
+    return min((m for m in moments if m), key=lambda m: m.earliest, default=None)
+
+
+def _security(rows: PatientRows) -> tuple[tuple[str, str, str], ...]:
+    return tuple(
+        sorted(
+            (key, label.system or "", label.code)
+            for key, row in rows.all()
+            for label in _labels(row)
+            if label.code
+        )
+    )
+
+
+def _labels(row: Row) -> list[Coding]:
+    return (row.meta.security or []) if row.meta else []

@@ -1,0 +1,86 @@
+"""Consent: a permission, a refusal, or something that no map can place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bhi_fhir.domain.record import Consent as Permission
+from bhi_fhir.mapping.reading import PatientRows, Reading
+from bhi_fhir.views.consent import Consent, Provision
+
+_NOT_GIVEN = ("draft", "proposed", "entered-in-error")
+_PRIVACY_SCOPES = {"patient-privacy", "research", "adr"}
+
+
+def consents(rows: PatientRows, reading: Reading) -> Iterator[Permission]:
+    for key, row in rows.of(Consent):
+        if row.status not in _NOT_GIVEN:
+            for kind in _kinds(row, reading):
+                yield _permission(key, row, kind, reading)
+                yield from _refusals(key, row, kind, reading)
+
+
+def _kinds(row: Consent, reading: Reading) -> list[str]:
+    """bhi, interprofessional, unplaced; none for a privacy or record-sharing consent."""
+    codes, _ = reading.terms.translate("consent", *(row.category or ()))
+    found = sorted(codes & {"bhi", "interprofessional"})
+    if found:
+        return found
+    scope = {code for _, code in reading.terms.codes(row.scope)}
+    if scope & _PRIVACY_SCOPES or reading.terms.holds("consent-of-another-kind", *(row.category or ())):
+        return []
+    return ["unplaced"]
+
+
+def _permission(key: str, row: Consent, kind: str, reading: Reading) -> Permission:
+    provision = row.provision or Provision()
+    period = reading.clock.period(provision.period)
+    given = reading.clock.moment(row.date_time)
+    names, organizations = _parties(key, row, provision, reading)
+    refuses = provision.type == "deny" or row.status == "rejected"
+    forms, _ = reading.terms.translate("consent", row.policy_rule)
+    terms = "bhi-standard-terms" in forms
+    doubt = ""
+    if row.status == "inactive" and period.end is None:
+        doubt = "it is inactive now and nothing says since when"
+    elif row.status not in ("active", "inactive", "rejected"):
+        doubt = "its status says nothing"
+    elif given is None:
+        doubt = "it has no readable date"
+    elif not refuses and kind == "bhi" and not terms:
+        doubt = "nothing says that the three facts were told (specialists, cost sharing, supplemental insurance)"
+    elif names is None and not organizations:
+        doubt = "it names neither a practitioner nor an organization"
+    return Permission(key, kind, not refuses, given, names, organizations, period, terms, doubt)
+
+
+def _parties(
+    key: str, row: Consent, provision: Provision, reading: Reading
+) -> tuple[frozenset[str] | None, frozenset[str]]:
+    """Whom it names: (practitioners, or None without actor; organizations)."""
+    organizations = {o for r in row.organization or () if (o := reading.record.resolve(r, key))}
+    if not provision.actor:
+        return None, frozenset(organizations)
+    people: set[str] = set()
+    named_organizations: set[str] = set()
+    for actor in provision.actor:
+        target = reading.record.resolve(actor.reference, key) or ""
+        person = reading.record.person(actor.reference, key)
+        if target.startswith("Organization/"):
+            named_organizations.add(target)
+        elif person:
+            people.add(person)
+    if named_organizations and not people:
+        return None, frozenset(named_organizations)
+    return frozenset(people), frozenset(named_organizations)
+
+
+def _refusals(key: str, row: Consent, kind: str, reading: Reading) -> Iterator[Permission]:
+    """Deny provisions inside a permission: they end it from their own start, else from the consent's date."""
+    for inner in (row.provision.provision or ()) if row.provision else ():
+        if inner.type != "deny":
+            continue
+        period = reading.clock.period(inner.period)
+        given = period.start or reading.clock.moment(row.date_time)
+        names, organizations = _parties(key, row, inner, reading) if inner.actor else (None, frozenset())
+        yield Permission(key, kind, False, given, names, organizations, period)

@@ -1,0 +1,95 @@
+"""Condition, and the diagnoses and reasons of encounters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from bhi_fhir.domain.record import Diagnosis
+from bhi_fhir.domain.time import Moment, Period
+from bhi_fhir.mapping.reading import PatientRows, Reading
+from bhi_fhir.mapping.terminology import ICD10
+from bhi_fhir.views.common import CodeableConcept
+from bhi_fhir.views.condition import Condition
+from bhi_fhir.views.encounter import Encounter
+
+_IN_FORCE = {"active", "recurrence", "relapse", "remission"}
+_ENDED = {"inactive", "resolved"}
+
+
+def diagnoses(rows: PatientRows, reading: Reading) -> Iterator[Diagnosis]:
+    known = set()
+    for key, row in rows.of(Condition):
+        known.add(key)
+        verification = _one(row.verification_status, reading)
+        if verification not in ("entered-in-error", "refuted"):
+            yield _diagnosis(key, row, verification, reading)
+    for key, encounter in rows.of(Encounter):
+        if encounter.status == "finished":
+            yield from _of_encounter(key, encounter, known, reading)
+
+
+def _diagnosis(key: str, row: Condition, verification: str | None, reading: Reading) -> Diagnosis:
+    period = _in_force(row, reading)
+    clinical = _one(row.clinical_status, reading)
+    doubt = ""
+    if verification not in (None, "confirmed"):
+        doubt = f"it is {verification}"
+    elif clinical in _ENDED and period.end is None:
+        doubt = f"it is {clinical} now and nothing says since when"
+    elif clinical not in (None, *_IN_FORCE, *_ENDED):
+        doubt = "its clinical status says nothing"
+    return _coded(key, row.code, period, doubt, reading)
+
+
+def _coded(key: str, concept: CodeableConcept | None, period: Period, doubt: str, reading: Reading) -> Diagnosis:
+    behavioral: bool | None = None
+    if reading.terms.holds("behavioral-diagnosis", concept):
+        behavioral = True
+    elif reading.terms.knows_system("behavioral-diagnosis", concept):
+        behavioral = False
+    icd10 = next((code for system, code in reading.terms.codes(concept) if system == ICD10), "")
+    risk = reading.terms.holds("suicide-or-overdose-risk", concept)
+    return Diagnosis(key, behavioral, period, doubt, icd10, risk)
+
+
+def _in_force(row: Condition, reading: Reading) -> Period:
+    """From onset (else the recorded date) to abatement."""
+    clock = reading.clock
+    onset = clock.moment(row.onset_date_time) or clock.period(row.onset_period).start
+    abatement = clock.moment(row.abatement_date_time)
+    if abatement is None and row.abatement_period:
+        abated = clock.period(row.abatement_period)
+        abatement = abated.end or abated.start
+    return Period(onset or clock.moment(row.recorded_date), abatement)
+
+
+def _of_encounter(key: str, row: Encounter, known: set[str], reading: Reading) -> Iterator[Diagnosis]:
+    """A behavioral reason is a diagnosis recorded then; what no map knows raises doubt only on its own days."""
+    period = reading.clock.period(row.period)
+    if period.start is None:
+        return
+    seen = Period(period.start, period.end or _same_day(period.start))
+    for concept in row.reason_code or ():
+        found = _coded(key, concept, seen, "", reading)
+        yield replace(found, period=Period(period.start)) if found.behavioral else found
+    for part in row.diagnosis or ():
+        target = reading.record.resolve(part.condition, key)
+        if target and target not in known and target not in reading.record.rows:
+            yield Diagnosis(key, None, seen, "the record does not hold the condition that it refers to")
+        elif target and "#" in target:
+            contained = reading.record.rows[target]
+            if isinstance(contained, Condition):
+                yield _coded(key, contained.code, seen, "", reading)
+
+
+def _same_day(start: Moment) -> Moment:
+    return Moment(start.latest, start.latest)
+
+
+def _one(concept: CodeableConcept | None, reading: Reading) -> str | None:
+    """The code of a status, whatever its system's spelling; None where it is absent."""
+    if concept is None:
+        return None
+    codes = [c.code for c in concept.coding or () if c.code]
+    return codes[0].lower() if codes else "unclear"

@@ -1,0 +1,68 @@
+"""FHIR dates and dateTimes to `domain.time.Moment`, in the site's zone where the text has none."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from bhi_fhir.domain.time import ALWAYS, Moment, Period, midnight
+from bhi_fhir.views.common import PeriodPart
+
+_DATE = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?")
+_ZONED = re.compile(r"(?:Z|[+-]\d{2}:?\d{2})$")
+
+
+class Clock:
+    """Reads dates for one site and remembers which had to be read in the site's own zone."""
+
+    def __init__(self, zone: ZoneInfo) -> None:
+        self.zone = zone
+        self.assumed = 0
+        """How many dateTimes had no zone and were read in the site's."""
+        self._seen: dict[str, Moment | None] = {}
+
+    def moment(self, text: str | None) -> Moment | None:
+        """A Moment, or None where the text is missing or no date at all."""
+        if not text:
+            return None
+        if text in self._seen:
+            return self._seen[text]
+        try:
+            found = self._read(text.strip())
+        except (ValueError, OverflowError):
+            found = None
+        if len(self._seen) < 100_000:
+            self._seen[text] = found
+        return found
+
+    def period(self, part: PeriodPart | None) -> Period:
+        if part is None:
+            return ALWAYS
+        return Period(self.moment(part.start), self.moment(part.end))
+
+    def _read(self, text: str) -> Moment:
+        if len(text) <= 10:
+            return self._partial(text)
+        leap = ":60" in text  # a leap second is a legal FHIR instant and no Python one
+        instant = datetime.fromisoformat(text.replace(":60", ":59", 1) if leap else text)
+        if not _ZONED.search(text):
+            self.assumed += 1
+            instant = instant.replace(tzinfo=self.zone)
+        instant = instant.astimezone(UTC) + timedelta(seconds=leap)
+        return Moment(instant, instant)
+
+    def _partial(self, text: str) -> Moment:
+        found = _DATE.fullmatch(text)
+        if not found:
+            raise ValueError(text)
+        year, month, day = int(found[1]), found[2], found[3]
+        if day:
+            first = date(year, int(month), int(day))
+            after = first + timedelta(days=1)
+        elif month:
+            first = date(year, int(month), 1)
+            after = date(year + int(month) // 12, int(month) % 12 + 1, 1)
+        else:
+            first, after = date(year, 1, 1), date(year + 1, 1, 1)
+        return Moment(midnight(first, self.zone), midnight(after, self.zone))

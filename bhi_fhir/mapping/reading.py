@@ -1,0 +1,40 @@
+"""What every mapping needs: the record, the site's maps, the site's clock; and one patient's rows by type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from bhi_fhir.domain.record import Withheld
+from bhi_fhir.mapping.moments import Clock
+from bhi_fhir.mapping.record import Record
+from bhi_fhir.mapping.terminology import Terminology
+from bhi_fhir.views import Row
+
+_R = TypeVar("_R", bound=Row)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    record: Record
+    terms: Terminology
+    clock: Clock
+
+
+@dataclass
+class PatientRows:
+    """One patient's resources: (key, row) by view."""
+
+    by_type: dict[type[Row], list[tuple[str, Row]]] = field(default_factory=dict)
+    withheld: list[Withheld] = field(default_factory=list)
+
+    def take(self, key: str, row: Row) -> None:
+        self.by_type.setdefault(type(row), []).append((key, row))
+
+    def of(self, view: type[_R]) -> list[tuple[str, _R]]:
+        return self.by_type.get(view, [])  # type: ignore[return-value]  # take() files rows by their own type
+
+    def all(self) -> Iterator[tuple[str, Row]]:
+        for rows in self.by_type.values():
+            yield from rows

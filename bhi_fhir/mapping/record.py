@@ -1,0 +1,380 @@
+"""A pile of JSON resources to one index: read, de-duplicated, every legal form of reference resolved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from bhi_fhir.domain.record import SetAside, Withheld
+from bhi_fhir.mapping.terminology import NPI
+from bhi_fhir.views import VIEWS, Row
+from bhi_fhir.views.common import Identifier, Meta, Reference
+from bhi_fhir.views.operation_outcome import OperationOutcome
+from bhi_fhir.views.patient import Patient
+from bhi_fhir.views.practitioner import Practitioner
+from bhi_fhir.views.practitioner_role import PractitionerRole
+from bhi_fhir.views.r4_types import R4_TYPES
+
+_R = TypeVar("_R", bound=Row)
+
+SUBJECT = {
+    "CareTeam": "subject",
+    "ChargeItem": "subject",
+    "Claim": "patient",
+    "Condition": "subject",
+    "Consent": "patient",
+    "Coverage": "beneficiary",
+    "Encounter": "subject",
+    "EpisodeOfCare": "patient",
+    "Observation": "subject",
+    "Procedure": "subject",
+    "QuestionnaireResponse": "subject",
+}
+"""Which element names the patient."""
+
+_R5_ENCOUNTER = {"completed", "discharged", "discontinued", "on-hold"}
+_REFERENCE = re.compile(r"(?:(?P<base>[a-z][a-z0-9+.-]*://.*)/)?(?P<type>[A-Z][A-Za-z]+)/(?P<id>[^/#|]+)(?:/_history/.*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One resource as it came: from which file, where in it, under which fullUrl."""
+
+    file: str
+    at: str
+    json: bytes | msgspec.Raw
+    full_url: str | None = None
+
+
+class _Header(msgspec.Struct, rename="camel"):
+    resource_type: str
+    id: str | None = None
+    meta: Meta | None = None
+
+
+class _Entry(msgspec.Struct, rename="camel"):
+    full_url: str | None = None
+    resource: msgspec.Raw = msgspec.Raw()  # `Raw | None` would refuse every value
+
+
+class _Bundle(msgspec.Struct):
+    entry: list[msgspec.Raw] | None = None
+
+
+_HEADER = msgspec.json.Decoder(_Header)
+_ENTRY = msgspec.json.Decoder(_Entry)
+_BUNDLE = msgspec.json.Decoder(_Bundle)
+_DECODERS = {name: msgspec.json.Decoder(view) for name, view in VIEWS.items()}
+_R5_MARKS = {
+    name: tuple((field, f'"{field}"'.encode()) for field in sorted(view.R5_FIELDS)) for name, view in VIEWS.items()
+}
+
+
+@dataclass
+class _Version:
+    source: Source
+    meta: Meta | None
+    type: str
+
+
+@dataclass
+class Record:
+    """Every readable resource of one input by its key, and what could not be read."""
+
+    rows: dict[str, Row] = field(default_factory=dict)
+    set_aside: list[SetAside] = field(default_factory=list)
+    withheld: list[tuple[str | None, Withheld]] = field(default_factory=list)
+    """(patient key, or None for every patient of the input; what is missing)"""
+    _aliases: dict[str, str] = field(default_factory=dict)
+    _bases: dict[str, str] = field(default_factory=dict)
+    _identifiers: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    _people: dict[str, str] = field(default_factory=dict)
+    _survivors: dict[str, str] = field(default_factory=dict)
+
+    def resolve(self, reference: Reference | None, owner: str = "") -> str | None:
+        """The key of what a reference points at: "Type/id" or a fullUrl, also where the target is not here.
+
+        `owner` is the key of the resource that holds the reference (for #contained).
+        None: the reference names nothing that can be compared (display only).
+        """
+        if reference is None:
+            return None
+        text = reference.reference
+        if text:
+            if text.startswith("#"):
+                key = f"{owner.split('#')[0]}{text}"
+                return key if key in self.rows else None
+            return self._aliases.get(text) or self._by_text(text)
+        if reference.identifier is not None:
+            return self._by_identifier(reference.type, reference.identifier)
+        return None
+
+    def _by_text(self, text: str) -> str:
+        found = _REFERENCE.fullmatch(text)
+        if found is None:
+            return text
+        key = f"{found['type']}/{found['id']}"
+        here = self._bases.get(key)
+        if found["base"] and here and here != found["base"]:
+            return text  # the same id on another server is somebody else
+        return key
+
+    def _by_identifier(self, of: str | None, identifier: Identifier) -> str | None:
+        if not identifier.system or not identifier.value:
+            return None
+        for kind in (of,) if of else ("Practitioner", "Patient", "PractitionerRole", "Organization", "Encounter"):
+            key = self._identifiers.get((kind, identifier.system, identifier.value))
+            if key:
+                return key
+        return f"{identifier.system}|{identifier.value}"
+
+    def person(self, reference: Reference | None, owner: str = "") -> str | None:
+        """Who a reference to a Practitioner or PractitionerRole means; None if that cannot be said."""
+        key = self.resolve(reference, owner)
+        for _ in range(3):  # a role of a role is nonsense; a loop must end
+            row = self.rows.get(key or "")
+            if not isinstance(row, PractitionerRole):
+                break
+            key = self.resolve(row.practitioner, key or "")
+        if key is None or key.split("/")[0] not in ("Practitioner", key):
+            return None
+        return self.person_key(key)
+
+    def person_key(self, key: str) -> str:
+        """One key for one person, however many Practitioner resources carry the NPI."""
+        return self._people.get(key, key)
+
+    def patient(self, row: Row, key: str) -> str | None:
+        """The patient whom a resource belongs to, a merged patient's survivor included."""
+        found = self.resolve(getattr(row, SUBJECT[type(row).__name__]), key)
+        return self._survivors.get(found, found) if found else None
+
+    def of_type(self, view: type[_R]) -> Iterator[tuple[str, _R]]:
+        return ((key, row) for key, row in self.rows.items() if isinstance(row, view))
+
+    # -- reading ------------------------------------------------------------------------------------
+
+    @classmethod
+    def read(cls, sources: Iterable[Source]) -> Record:
+        record = cls()
+        versions: dict[str, list[_Version]] = {}
+        for source in sources:
+            record._sort_in(source, versions)
+        for key, same in versions.items():
+            record._take(key, same)
+        record._index()
+        return record
+
+    def _sort_in(self, source: Source, versions: dict[str, list[_Version]]) -> None:
+        try:
+            header = _HEADER.decode(source.json)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            self.put_aside(source, "", "it is no FHIR resource")
+            return
+        kind = header.resource_type
+        if kind == "Bundle":
+            for inner in open_bundle(source, self):
+                self._sort_in(inner, versions)
+        elif kind not in R4_TYPES:
+            self.put_aside(source, "", "its type is no FHIR R4 resource type")
+        elif kind == "OperationOutcome":
+            self._note_outcome(source)
+        elif kind in VIEWS:
+            key = f"{kind}/{header.id}" if header.id else (source.full_url or f"{source.file}:{source.at}")
+            versions.setdefault(key, []).append(_Version(source, header.meta, kind))
+
+    def _note_outcome(self, source: Source) -> None:
+        """A server's word that it held something back: no finding may rest on absence then."""
+        try:
+            outcome = msgspec.json.decode(source.json, type=OperationOutcome)
+        except (msgspec.DecodeError, RecursionError):
+            self.put_aside(source, "OperationOutcome", "its shape is not R4's")
+            return
+        for issue in outcome.issue or ():
+            if issue.severity != "information":
+                reason = f"the server held something back ({issue.severity or 'issue'}: {issue.code or 'no code'})"
+                self.withheld.append((None, Withheld("*", reason)))
+
+    def _take(self, key: str, same: list[_Version]) -> None:
+        newest = _newest(same)
+        if newest is None:
+            for version in same:
+                self.put_aside(version.source, key, "it is given twice, differently, and nothing says which is newer",
+                               version.type)
+            return
+        if newest.source.full_url:
+            for version in same:
+                if version.source.full_url:
+                    self._alias(key, version.source.full_url)
+        row = self._decode(key, newest)
+        if row is None:
+            return
+        self.rows[key] = row
+        for index, raw in enumerate(row.contained or ()):
+            self._take_contained(key, Source(newest.source.file, f"{newest.source.at}.contained[{index}]", raw))
+
+    def _take_contained(self, owner: str, source: Source) -> None:
+        try:
+            header = _HEADER.decode(source.json)
+        except msgspec.DecodeError:
+            self.put_aside(source, owner, "a contained part of it is no FHIR resource")
+            return
+        if header.resource_type in VIEWS and header.id:
+            row = self._decode(f"{owner}#{header.id}", _Version(source, None, header.resource_type))
+            if row is not None:
+                self.rows[f"{owner}#{header.id}"] = row
+
+    def _decode(self, key: str, version: _Version) -> Row | None:
+        raw = bytes(version.source.json)
+        r5 = self._r5(raw, version.type)
+        try:
+            row = _DECODERS[version.type].decode(raw)
+        except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
+            where = str(error).rpartition(" - at ")[2].strip("`$.") or "its structure"
+            reason = f"it has the shape of R5 ({r5})" if r5 else f"its shape is not R4's, at {where}"
+            self.put_aside(version.source, key, reason, version.type)
+            return None
+        if version.type == "Encounter" and getattr(row, "status", None) in _R5_ENCOUNTER:
+            r5 = r5 or "status"
+        if r5:
+            self.put_aside(version.source, key, f"it has the shape of R5 ({r5})", version.type)
+            return None
+        return row
+
+    @staticmethod
+    def _r5(raw: bytes, kind: str) -> str:
+        """The element that only R5 has; "" if there is none. Bytes first: nearly every resource is R4."""
+        suspects = [name for name, mark in _R5_MARKS[kind] if mark in raw]
+        if kind in ("Encounter", "Consent") and not suspects:
+            shapes = {"Encounter": b'"class"', "Consent": b'"provision"'}
+            if shapes[kind] in raw:
+                suspects = [shapes[kind].decode().strip('"')]
+        if not suspects:
+            return ""
+        try:
+            top = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        except (msgspec.DecodeError, RecursionError):
+            return ""
+        for name in suspects:
+            if name in top and (name not in ("class", "provision") or bytes(top[name]).lstrip().startswith(b"[")):
+                return name
+        return ""
+
+    def put_aside(self, source: Source, key: str, reason: str, kind: str = "") -> None:
+        """Set a record aside; what rests on it is unknown for its patient, or for all if it names none."""
+        self.set_aside.append(SetAside(source.file, source.at, key, reason))
+        if kind:
+            self.withheld.append((_subject(source.json, kind), Withheld(kind, f"{key} was set aside: {reason}")))
+
+    def _alias(self, key: str, full_url: str) -> None:
+        self._aliases[full_url] = key
+        found = _REFERENCE.fullmatch(full_url)
+        if found and found["base"]:
+            self._bases[key] = found["base"]
+
+    def _index(self) -> None:
+        for key, row in self.rows.items():
+            for identifier in getattr(row, "identifier", None) or ():
+                if identifier.system and identifier.value and "#" not in key:
+                    self._identifiers.setdefault((type(row).__name__, identifier.system, identifier.value), key)
+        for key, row in self.rows.items():
+            if isinstance(row, Practitioner):
+                self._people[key] = self._same_npi(row) or key
+        for key, row in self.rows.items():
+            if isinstance(row, Patient):
+                self._merge(key, row)
+        self.withheld = [
+            (self._survivors.get(who, who) if (who := self._key_of(patient)) else None, part)
+            for patient, part in self.withheld
+        ]
+
+    def _key_of(self, reference: str | None) -> str | None:
+        return self.resolve(Reference(reference=reference)) if reference else None
+
+    def _same_npi(self, row: Practitioner) -> str | None:
+        """Two Practitioners with one NPI are one person."""
+        for identifier in row.identifier or ():
+            if identifier.system == NPI and identifier.value:
+                return self._identifiers.get(("Practitioner", NPI, identifier.value))
+        return None
+
+    def _merge(self, key: str, row: Patient) -> None:
+        for link in row.link or ():
+            other = self.resolve(link.other, key)
+            if other and link.type == "replaced-by":
+                self._survivors[key] = other
+            elif other and link.type == "replaces":
+                self._survivors[other] = key
+
+    def survivor(self, patient: str) -> str:
+        return self._survivors.get(patient, patient)
+
+
+def open_bundle(source: Source, record: Record) -> Iterator[Source]:
+    """The entries of a Bundle; a broken one is set aside and the others go on."""
+    try:
+        entries = _BUNDLE.decode(source.json).entry or []
+    except (msgspec.DecodeError, RecursionError):
+        record.put_aside(source, "", "it is a Bundle whose entries cannot be read")
+        return
+    prefix = f"{source.at}." if source.at else ""
+    for index, raw in enumerate(entries):
+        at = f"{prefix}entry[{index}]"
+        try:
+            entry = _ENTRY.decode(raw)
+        except (msgspec.DecodeError, RecursionError):
+            record.put_aside(Source(source.file, at, raw), "", "it is no Bundle entry")
+            continue
+        if bytes(entry.resource) in (b"", b"null"):
+            record.put_aside(Source(source.file, at, raw), "", "it is a Bundle entry without a resource")
+        else:
+            yield Source(source.file, at, entry.resource, entry.full_url)
+
+
+def _newest(same: list[_Version]) -> _Version | None:
+    """The version that counts; None if they differ and nothing says which is newer."""
+    if len(same) == 1:
+        return same[0]
+    ranked = sorted(same, key=_age)
+    if _age(ranked[-2]) != _age(ranked[-1]):
+        return ranked[-1]
+    rivals = [v for v in ranked if _age(v) == _age(ranked[-1])]
+    contents = {_content(v.source.json) for v in rivals}
+    return ranked[-1] if len(contents) == 1 else None
+
+
+def _age(version: _Version) -> tuple[str, int]:
+    meta = version.meta or Meta()
+    number = meta.version_id if meta.version_id and meta.version_id.isdigit() else "0"
+    return _instant(meta.last_updated), int(number)
+
+
+def _instant(text: str | None) -> str:
+    """meta.lastUpdated as text that sorts by time, whatever its zone."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).isoformat() if text else ""
+    except ValueError:
+        return ""
+
+
+def _content(raw: bytes | msgspec.Raw) -> bytes:
+    """The resource without its meta, in one spelling."""
+    resource: Any = msgspec.json.decode(raw)
+    if isinstance(resource, dict):
+        resource.pop("meta", None)
+    return msgspec.json.encode(resource, order="deterministic")
+
+
+def _subject(raw: bytes | msgspec.Raw, kind: str) -> str | None:
+    """Whom a broken resource speaks of, if that much of it can be read."""
+    try:
+        resource: Any = msgspec.json.decode(raw)
+        text = resource[SUBJECT[kind]]["reference"]
+    except (msgspec.DecodeError, RecursionError, KeyError, TypeError):
+        return None
+    return text if isinstance(text, str) else None

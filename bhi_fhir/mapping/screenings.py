@@ -1,0 +1,143 @@
+"""Rating scales: QuestionnaireResponse, and Observation of a scale's total."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+
+from bhi_fhir.domain.record import Screening
+from bhi_fhir.mapping.reading import PatientRows, Reading
+from bhi_fhir.mapping.terminology import Terminology
+from bhi_fhir.views.common import CodeableConcept, Coding
+from bhi_fhir.views.observation import Observation
+from bhi_fhir.views.questionnaire_response import Answer, Item, QuestionnaireResponse
+
+LOINC = "http://loinc.org"
+_ORDINAL = ("http://hl7.org/fhir/StructureDefinition/ordinalValue", "http://hl7.org/fhir/StructureDefinition/itemWeight")
+Parts = dict[str, frozenset[str]]
+"""scale -> the parts of it that a code names: panel, item, total, risk"""
+
+
+def screenings(rows: PatientRows, reading: Reading) -> Iterator[Screening]:
+    for key, row in rows.of(QuestionnaireResponse):
+        if row.status in ("completed", "amended"):
+            yield _from_answers(key, row, reading)
+    for key, observation in rows.of(Observation):
+        if observation.status in ("final", "amended", "corrected"):
+            yield from _from_total(key, observation, reading)
+
+
+def _from_answers(key: str, row: QuestionnaireResponse, reading: Reading) -> Screening:
+    when = reading.clock.moment(row.authored)
+    answers = _answered(row.item or [])
+    scale = _scale_of(row, answers, reading.terms)
+    if not scale:
+        return Screening(key, "", when, complete=False)
+    items = _codes_of(scale, "item", reading.terms)
+    totals = [_number(answers[c], reading) for c in _codes_of(scale, "total", reading.terms) if c in answers]
+    given = next((t for t in totals if t is not None), None)
+    risk = any((_number(answers[c], reading) or 0) > 0 for c in _codes_of(scale, "risk", reading.terms) if c in answers)
+    answered = [c for c in items if c in answers]
+    if items and len(answered) == len(items):
+        scores = [_number(answers[c], reading) for c in items]
+        total = None if None in scores else sum(s for s in scores if s is not None)
+        remark = ""
+        if total is not None and given is not None and total != given:
+            remark = f"its stated total {given} disagrees with its answers ({total}); the answers decide"
+        return Screening(key, scale, when, True, total if total is not None else given, risk, remark)
+    if not answered and any(c in answers for c in _codes_of(scale, "total", reading.terms)):
+        return Screening(key, scale, when, True, given, risk)
+    return Screening(key, scale, when, False, None, risk, f"{len(answered)} of {len(items)} items are answered")
+
+
+def _from_total(key: str, row: Observation, reading: Reading) -> Iterator[Screening]:
+    for coding in (row.code.coding or ()) if row.code else ():
+        for name, parts in _parts(coding, reading.terms).items():
+            if "total" in parts:
+                clock = reading.clock
+                when = (
+                    clock.moment(row.effective_date_time)
+                    or clock.moment(row.effective_instant)
+                    or clock.period(row.effective_period).start
+                    or clock.moment(row.issued)
+                )
+                total = _total(row)
+                coded = row.value_codeable_concept is not None
+                yield Screening(key, name, when, total is not None or coded, total)
+                return
+
+
+def _total(row: Observation) -> int | None:
+    value = row.value_integer if row.value_integer is not None else None
+    if value is None and row.value_quantity:
+        value = row.value_quantity.value
+    return int(value) if value is not None and value == int(value) else None
+
+
+def _scale_of(row: QuestionnaireResponse, answers: dict[str, list[Answer]], terms: Terminology) -> str:
+    """By the questionnaire's canonical, else by the scale with the most answered items."""
+    canonical = (row.questionnaire or "").split("|")[0].rstrip("/")
+    if canonical:
+        for coding in (Coding("urn:ietf:rfc:3986", canonical), Coding(LOINC, canonical.rpartition("/")[2])):
+            panels = sorted(name for name, parts in _parts(coding, terms).items() if "panel" in parts)
+            if panels:
+                return panels[0]
+    counts: dict[str, int] = {}
+    for code in answers:
+        for name, parts in _parts(Coding(LOINC, code), terms).items():
+            counts[name] = counts.get(name, 0) + (2 if "item" in parts else 1)
+    return min(counts, key=lambda name: (-counts[name], name)) if counts else ""
+
+
+def _parts(coding: Coding, terms: Terminology) -> Parts:
+    codes, _ = terms.translate("scale", CodeableConcept([coding]))
+    found: dict[str, set[str]] = {}
+    for code in codes:
+        name, _, part = code.partition("/")
+        found.setdefault(name, set()).add(part)
+    return {name: frozenset(parts) for name, parts in found.items()}
+
+
+def _codes_of(scale: str, part: str, terms: Terminology) -> list[str]:
+    wanted = f"{scale}/{part}"
+    return sorted(code for (_, code), targets in terms.targets("scale").items() if wanted in targets)
+
+
+def _answered(items: Iterable[Item]) -> dict[str, list[Answer]]:
+    """Answers by the last path segment of the linkId, at any depth; an item without an answer is absent."""
+    found: dict[str, list[Answer]] = {}
+    for item in items:
+        values = [a for a in item.answer or () if _has_value(a)]
+        if values and item.link_id:
+            found[item.link_id.rstrip("/").rpartition("/")[2]] = values
+        found |= _answered(item.item or ())
+        for answer in item.answer or ():
+            found |= _answered(answer.item or ())
+    return found
+
+
+def _has_value(answer: Answer) -> bool:
+    coded = answer.value_coding is not None and bool(answer.value_coding.code)
+    return coded or any(
+        v is not None
+        for v in (answer.value_integer, answer.value_decimal, answer.value_quantity, answer.value_boolean,
+                  answer.value_string)
+    )
+
+
+def _number(answers: list[Answer], reading: Reading) -> int | None:
+    """The score of an answer: a number, an ordinal, or a mapped code."""
+    answer = answers[0]
+    values: list[Decimal | int | None] = [answer.value_integer, answer.value_decimal]
+    if answer.value_quantity:
+        values.append(answer.value_quantity.value)
+    coding = answer.value_coding
+    for extension in [*(answer.extension or ()), *((coding.extension if coding else None) or ())]:
+        if extension.url in _ORDINAL:
+            values += [extension.value_decimal, extension.value_integer]
+    if coding:
+        codes, _ = reading.terms.translate("score", CodeableConcept([coding]))
+        values += [Decimal(c) for c in sorted(codes)]
+    if answer.value_boolean is not None:
+        values.append(int(answer.value_boolean))
+    return next((int(v) for v in values if v is not None and v == int(v)), None)

@@ -1,0 +1,55 @@
+"""CareTeam and EpisodeOfCare: who works on the case, in which role, for which program, when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bhi_fhir.domain.record import CareEpisode, Member, Program, Role, Team
+from bhi_fhir.mapping.reading import PatientRows, Reading
+from bhi_fhir.views.care_team import CareTeam, Participant
+from bhi_fhir.views.episode_of_care import EpisodeOfCare
+
+_NO_PRACTITIONER = ("Patient", "RelatedPerson")
+
+
+def teams(rows: PatientRows, reading: Reading) -> Iterator[Team]:
+    for key, row in rows.of(CareTeam):
+        if row.status in ("entered-in-error", "proposed"):
+            continue
+        members = tuple(m for p in row.participant or () if (m := _member(p, key, reading)))
+        period = reading.clock.period(row.period)
+        ended = row.status in ("inactive", "suspended")
+        for program in _programs(row, members, reading):
+            yield Team(key, program, members, period, certain=not ended or period.end is not None)
+
+
+def _member(participant: Participant, team: str, reading: Reading) -> Member | None:
+    reference = participant.member
+    named = reading.record.resolve(reference, team) or ""
+    if named.split("/")[0] in _NO_PRACTITIONER:
+        return None
+    codes, _ = reading.terms.translate("team-role", *(participant.role or ()))
+    person = reading.record.person(reference, team)
+    return Member(person, frozenset(Role(c) for c in codes), reading.clock.period(participant.period))
+
+
+def _programs(row: CareTeam, members: tuple[Member, ...], reading: Reading) -> list[Program]:
+    codes, _ = reading.terms.translate("program", *(row.category or ()))
+    if codes:
+        return sorted(Program(c) for c in codes)
+    roles = {role for member in members for role in member.roles}
+    if roles & {Role.CARE_MANAGER, Role.CONSULTANT}:
+        return [Program.COCM]
+    # A team none of whose roles is known may still be the cardiology clinic's: it is no BHI team.
+    return [Program.GENERAL] if roles else []
+
+
+def care_episodes(rows: PatientRows, reading: Reading) -> Iterator[CareEpisode]:
+    for key, row in rows.of(EpisodeOfCare):
+        if row.status in ("entered-in-error", "planned", "waitlist", "cancelled"):
+            continue
+        codes, _ = reading.terms.translate("program", *(row.type or ()))
+        period = reading.clock.period(row.period)
+        doubt = "it is finished and nothing says since when" if row.status == "finished" and not period.end else ""
+        for code in sorted(codes):
+            yield CareEpisode(key, Program(code), period, doubt)

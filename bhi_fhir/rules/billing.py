@@ -1,0 +1,62 @@
+"""Who bills: the treating practitioner in force at the month's last counted work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bhi_fhir.domain.decision import Outcome
+from bhi_fhir.domain.record import Chart, Role
+from bhi_fhir.domain.time import ServiceMonth
+from bhi_fhir.rules.track import Track, known_kind, members_at, members_in
+
+
+@dataclass(frozen=True, slots=True)
+class Billing:
+    """`people`: who may be meant; exactly one where it is clear. `treating` where nobody may bill."""
+
+    people: tuple[str, ...]
+    outcome: Outcome
+    because: str
+    evidence: tuple[str, ...] = ()
+
+    @property
+    def practitioner(self) -> str | None:
+        return self.people[0] if len(self.people) == 1 else None
+
+
+def billing(chart: Chart, track: Track, month: ServiceMonth, last_work: datetime | None) -> Billing:
+    """The billing practitioner at the last work of the month, else at its end, else at any time of it."""
+    at = last_work or month.span[1] - timedelta(microseconds=1)
+    members = members_at(chart, track.teams, at) or members_in(chart, track.teams, month.span)
+    treating = [(team, m) for team, m in members if Role.TREATING in m.roles]
+    evidence = tuple(sorted({team.ref for team, _ in treating}))
+    if not treating:
+        unplaced = any(not m.roles for _, m in members)
+        reason = chart.lacks("CareTeam")
+        if unplaced or reason:
+            return Billing((), "unknown", reason or "a team member's role is one that no map knows", evidence)
+        return Billing((), "not-met", "no treating practitioner is on a care team in the month")
+    people = sorted({m.person for _, m in treating if m.person})
+    if not people:
+        return Billing((), "unknown", "the treating practitioner on the care team is not named by reference", evidence)
+    could = [p for p in people if known_kind(chart.kinds_of(p), track.billers) is not False]
+    if len(could) > 1:
+        return Billing(
+            tuple(could), "unknown",
+            f"{' and '.join(could)} are treating practitioners at once and both could bill", evidence,
+        )  # fmt: skip
+    if not could:
+        return Billing(
+            tuple(people), "not-met", f"{' and '.join(people)} may not bill this code by specialty", evidence
+        )
+    return _one(chart, track, could[0], evidence, all(team.certain for team, _ in treating))
+
+
+def _one(chart: Chart, track: Track, who: str, evidence: tuple[str, ...], certain: bool) -> Billing:
+    if known_kind(chart.kinds_of(who), track.billers) is None:
+        return Billing((who,), "unknown", f"nothing says what {who} is, so whether {who} may bill", evidence)
+    if not certain:
+        because = "the care team is ended and nothing says since when"
+        return Billing((who,), "unknown", because, evidence)
+    return Billing((who,), "met", f"{who} is the treating practitioner and may bill this code", evidence)

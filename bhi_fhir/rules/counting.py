@@ -1,0 +1,397 @@
+"""Counting the time of one calendar month: what counts, and for each piece that does not, one reason.
+
+Seconds are summed over the month and floored once. A minute counts once, however many people or
+entries share it; the earlier start gets the credit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from bhi_fhir.domain.decision import NotCounted
+from bhi_fhir.domain.record import Activity, Chart, Role
+from bhi_fhir.domain.time import (
+    BEGINNING,
+    END,
+    Moment,
+    ServiceMonth,
+    Span,
+    intersect,
+    length,
+    subtract,
+    union,
+    whole_minutes,
+)
+from bhi_fhir.policy import Switches
+from bhi_fhir.rules.permission import Permission
+from bhi_fhir.rules.track import BHI_KINDS, Track, members_in, members_on
+
+OWN_SERVICES = frozenset(
+    {
+        "safety-planning",
+        "crisis-follow-up",
+        "interprofessional-consultation",
+        "interprofessional-consultation-written",
+        "interprofessional-referral",
+        "dmht-supply",
+        "dmht-management",
+        "dmht-interactive-contact",
+        "dmht-device-use",
+    }
+)
+"""Kinds of work that are services of their own: none of them shares minutes with BHI."""
+
+_BECAUSE = {
+    "administrative": "administrative and clerical time never counts",
+    "not-on-team": "nobody who did it is on the care team at that time",
+    "wrong-role": "this role's time does not count for this program",
+    "before-consent": "it lies before the consent",
+    "before-visit": "it lies before the initiating visit",
+    "after-revocation": "consent had ended by then",
+    "overlap": "the same minutes are counted in another entry",
+    "not-finished": "it is not finished",
+    "other-service": "it is time of another, separately billed service",
+    "inpatient": "the patient was in inpatient or observation status (site policy)",
+    "outside-month": "this part lies in another month",
+    "outside-episode": "it lies outside the episode of care",
+    "unreadable": "its time, person or state cannot be read",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Work of the month that counts: exact stretches, or a duration somewhere in `day`."""
+
+    activity: Activity
+    spans: tuple[Span, ...] = ()
+    floating: timedelta = timedelta()
+
+    @property
+    def counted(self) -> timedelta:
+        return length(self.spans) + self.floating
+
+    @property
+    def begins(self) -> datetime:
+        if self.spans:
+            return self.spans[0][0]
+        assert self.activity.when is not None
+        return self.activity.when.earliest
+
+    @property
+    def ends(self) -> datetime:
+        return self.spans[-1][1] if self.spans else self.begins
+
+
+@dataclass
+class Tally:
+    """The month's count while it is being made."""
+
+    pieces: list[Piece] = field(default_factory=list)
+    not_counted: list[NotCounted] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    """References of work whose minutes cannot be read."""
+    uncertain: list[Piece] = field(default_factory=list)
+    """Work that counts only if the consent of that day was given before it."""
+
+    @property
+    def counted(self) -> timedelta:
+        return sum((p.counted for p in self.pieces), timedelta())
+
+    @property
+    def minutes(self) -> int:
+        return whole_minutes(self.counted)
+
+    def drop(self, activity: Activity, duration: timedelta | None, reason: str, because: str = "") -> None:
+        """List time that does not count. Nothing is listed for nothing."""
+        if duration is None or duration > timedelta():
+            minutes = None if duration is None else whole_minutes(duration)
+            self.not_counted.append(NotCounted(activity.ref, minutes, reason, because or _BECAUSE[reason]))
+
+    def cannot_read(self, activity: Activity, because: str) -> None:
+        self.unread.append(activity.ref)
+        self.drop(activity, None, "unreadable", because)
+
+
+def candidates(
+    chart: Chart, track: Track, month: ServiceMonth, billers: tuple[str, ...], switches: Switches
+) -> Tally:
+    """The month's work before consent, visit and overlap are looked at."""
+    tally = Tally()
+    by_key = {a.ref: a for a in chart.activities}
+    for activity in chart.activities:
+        if _touches(activity, month):
+            _weigh(tally, activity, by_key, chart, track, month, billers, switches)
+    return tally
+
+
+def _touches(activity: Activity, month: ServiceMonth) -> bool:
+    """Is it of this month, or may it be?"""
+    span = activity.span
+    if span:
+        start, end = month.span
+        return span[0] < end and (span[1] > start or (span[0] == span[1] and span[0] >= start))
+    return month.may_hold(activity.when)
+
+
+def _weigh(
+    tally: Tally,
+    activity: Activity,
+    by_key: dict[str, Activity],
+    chart: Chart,
+    track: Track,
+    month: ServiceMonth,
+    billers: tuple[str, ...],
+    switches: Switches,
+) -> None:
+    duration = activity.duration
+    silent = duration is None and not activity.trouble  # evidence that documents no time
+    if activity.unplaced_codes and not activity.kinds:
+        if not silent and _is_staff(activity, chart, track):
+            tally.cannot_read(activity, "no map knows what kind of work it is")
+        return
+    if activity.state == "not-done":
+        tally.drop(activity, _in_month(activity, month), "not-finished")
+        return
+    if "administrative" in activity.kinds:
+        tally.drop(activity, _in_month(activity, month), "administrative")
+        return
+    if activity.billing_codes or activity.kinds & OWN_SERVICES:
+        tally.drop(activity, _in_month(activity, month), "other-service")
+        return
+    reason, people = _who(activity, chart, track, billers, switches)
+    if reason and not (silent and activity.state == "done"):
+        if reason == "unreadable":
+            tally.cannot_read(activity, "who did it cannot be read")
+        else:
+            tally.drop(activity, _in_month(activity, month), reason)
+        return
+    if reason or silent and activity.state == "done":
+        return
+    if activity.state == "unknown":
+        tally.cannot_read(activity, "its status does not say whether it was done")
+        return
+    if activity.trouble or duration is None:
+        tally.cannot_read(activity, activity.trouble or "its time cannot be read")
+        return
+    if _lent(activity, by_key):
+        tally.drop(activity, _in_month(activity, month), "overlap", "its time is the encounter's that it belongs to")
+        return
+    _place(tally, activity, people, chart, track, month, switches)
+
+
+def _in_month(activity: Activity, month: ServiceMonth) -> timedelta | None:
+    """The part of its time that lies in the month; None where it cannot be read, nothing where none is documented."""
+    if activity.span:
+        return length(intersect([activity.span], month.span))
+    if activity.duration is None:
+        return None if activity.trouble else timedelta()
+    return activity.duration
+
+
+def _is_staff(activity: Activity, chart: Chart, track: Track) -> bool:
+    """Did a care manager or clinical staff of the team take part?"""
+    if activity.when is None or activity.state == "not-done":
+        return False
+    staff = {
+        m.person
+        for _, m in members_on(chart, track.teams, activity.when)
+        if m.roles & {Role.CARE_MANAGER, Role.CLINICAL_STAFF}
+    }
+    return bool(activity.people & staff)
+
+
+def _who(
+    activity: Activity, chart: Chart, track: Track, billers: tuple[str, ...], switches: Switches
+) -> tuple[str, frozenset[str]]:
+    """(reason why nobody's time counts, or ""; whose time counts)."""
+    if not activity.kinds & track.kinds(switches):
+        return "wrong-role", frozenset()
+    if not activity.people:
+        return "unreadable", frozenset()
+    ever = (BEGINNING, END)
+    on_team = (
+        members_on(chart, track.teams, activity.when) if activity.when else members_in(chart, track.teams, ever)
+    )
+    mine = [m for _, m in on_team if m.person in activity.people]
+    wanted = track.roles(switches)
+    good = {m.person for m in mine if m.roles & wanted and m.person}
+    good |= {m.person for m in mine if Role.TREATING in m.roles and m.person in billers and m.person}
+    if good:
+        return "", frozenset(good)
+    if not mine:
+        return "not-on-team", frozenset()
+    if any(not m.roles for m in mine):
+        return "unreadable", frozenset()
+    return "wrong-role", frozenset()
+
+
+def _lent(activity: Activity, by_key: dict[str, Activity]) -> bool:
+    """A Procedure inside an Encounter lends its time only if that has none or is not itself work."""
+    outer = by_key.get(activity.inside or "")
+    return (
+        outer is not None
+        and bool(outer.kinds)
+        and not outer.billing_codes
+        and outer.state == "done"
+        and outer.duration is not None
+        and not outer.trouble
+    )
+
+
+def _place(
+    tally: Tally,
+    activity: Activity,
+    people: frozenset[str],
+    chart: Chart,
+    track: Track,
+    month: ServiceMonth,
+    switches: Switches,
+) -> None:
+    """Cut away what is in another month, outside the episode, in hospital, or another service's."""
+    span, duration = activity.span, activity.duration
+    assert duration is not None
+    if span is None:
+        if not month.holds(activity.when):
+            tally.cannot_read(activity, "its date is not exact enough to know the month")
+        elif not _in_episode(activity.when, chart, track):
+            tally.drop(activity, duration, "outside-episode")
+        else:
+            tally.pieces.append(Piece(activity, floating=duration))
+        return
+    inside = intersect([span], month.span)
+    tally.drop(activity, length([span]) - length(inside), "outside-month")
+    inside = _cut(tally, activity, inside, _outside_episodes(chart, track, span), "outside-episode")
+    if not switches.count_inpatient_minutes:
+        stays = [(s.period.opens, s.period.closes) for s in chart.stays if s.kind == "inpatient"]
+        inside = _cut(tally, activity, inside, stays, "inpatient")
+    free: list[Span] = []
+    for person in people:
+        busy = [o.span for o in chart.other_services if person in o.people] + _own_services(chart, person)
+        free += subtract(inside, busy)
+    left = union(free)
+    tally.drop(activity, length(inside) - length(left), "other-service")
+    if left:
+        tally.pieces.append(Piece(activity, tuple(left)))
+
+
+def _own_services(chart: Chart, person: str) -> list[Span]:
+    """When this person did what is charged as a related service of its own."""
+    return [
+        a.span
+        for a in chart.activities
+        if a.kinds & OWN_SERVICES and a.state == "done" and person in a.people and a.span is not None
+    ]
+
+
+def _cut(
+    tally: Tally, activity: Activity, spans: list[Span], away: Iterable[Span], reason: str, because: str = ""
+) -> list[Span]:
+    left = subtract(spans, away)
+    tally.drop(activity, length(spans) - length(left), reason, because)
+    return left
+
+
+def _outside_episodes(chart: Chart, track: Track, span: Span) -> list[Span]:
+    """The parts of a stretch that no EpisodeOfCare of the program covers; none if there is none."""
+    mine = [e for e in chart.care_episodes if e.program == track.program]
+    return subtract([span], [(e.period.opens, e.period.closes) for e in mine]) if mine else []
+
+
+def _in_episode(moment: Moment | None, chart: Chart, track: Track) -> bool:
+    mine = [e for e in chart.care_episodes if e.program == track.program]
+    return not mine or (moment is not None and any(e.period.holds(moment.earliest) for e in mine))
+
+
+# -- consent, visit, overlap ------------------------------------------------------------------------
+
+
+def gate_consent(tally: Tally, permission: Permission) -> None:
+    """Work before consent or after its end counts nothing; where there is no certain consent all is shown."""
+    if not permission.certain:
+        return
+    pieces, tally.pieces = tally.pieces, []
+    for piece in pieces:
+        if piece.spans:
+            _gate_spans(tally, piece, permission)
+        else:
+            _gate_floating(tally, piece, permission)
+
+
+def _gate_spans(tally: Tally, piece: Piece, permission: Permission) -> None:
+    sure = union(s for window in permission.certain for s in intersect(piece.spans, window))
+    rest = subtract(piece.spans, sure)
+    perhaps = union(s for window in permission.possible for s in intersect(rest, window))
+    if sure:
+        tally.pieces.append(Piece(piece.activity, tuple(sure)))
+    if perhaps:
+        tally.uncertain.append(Piece(piece.activity, tuple(perhaps)))
+    for span in subtract(rest, perhaps):
+        tally.drop(piece.activity, length([span]), _side(span, permission))
+
+
+def _gate_floating(tally: Tally, piece: Piece, permission: Permission) -> None:
+    when = piece.activity.when
+    assert when is not None
+    day = (when.earliest, when.latest)
+    if any(start <= day[0] and day[1] <= end for start, end in permission.certain):
+        tally.pieces.append(piece)
+    elif any(intersect([day], window) for window in permission.possible):
+        tally.uncertain.append(piece)
+    else:
+        tally.drop(piece.activity, piece.floating, _side(day, permission))
+
+
+def _side(span: Span, permission: Permission) -> str:
+    return "before-consent" if span[1] <= permission.certain[0][0] else "after-revocation"
+
+
+def keep_uncertain(tally: Tally, counts: bool) -> None:
+    """Work of the day of a consent without time: counted where the answer is unknown anyway, else left out."""
+    for piece in tally.uncertain:
+        if counts:
+            tally.pieces.append(piece)
+        else:
+            tally.drop(piece.activity, piece.counted, "before-consent", "the consent of that day has no time")
+    tally.uncertain = []
+
+
+def gate_visit(tally: Tally, start: datetime) -> None:
+    """Work before the initiating visit counts nothing."""
+    pieces, tally.pieces = tally.pieces, []
+    for piece in pieces:
+        if piece.spans:
+            before = [s for span in piece.spans for s in intersect([span], (span[0], max(span[0], start)))]
+            tally.drop(piece.activity, length(before), "before-visit")
+            after = subtract(piece.spans, before)
+            if after:
+                tally.pieces.append(Piece(piece.activity, tuple(after)))
+        elif piece.begins < start and (piece.activity.when is None or piece.activity.when.latest <= start):
+            tally.drop(piece.activity, piece.floating, "before-visit")
+        else:
+            tally.pieces.append(piece)
+
+
+def gate_overlap(tally: Tally) -> None:
+    """A minute counts once; the earlier start gets the credit."""
+    pieces, tally.pieces = sorted(tally.pieces, key=_order), []
+    taken: list[Span] = []
+    for piece in pieces:
+        if not piece.spans:
+            tally.pieces.append(piece)
+            continue
+        left = subtract(piece.spans, taken)
+        tally.drop(piece.activity, length(piece.spans) - length(left), "overlap")
+        taken = union([*taken, *left])
+        if left:
+            tally.pieces.append(Piece(piece.activity, tuple(left)))
+
+
+def _order(piece: Piece) -> tuple[datetime, datetime, str]:
+    return piece.begins, piece.ends, piece.activity.ref
+
+
+def works_of(chart: Chart) -> list[Activity]:
+    """Everything that is BHI work by its kind and has a date."""
+    return [a for a in chart.activities if a.when is not None and a.kinds & (BHI_KINDS | {"psychiatric-review"})]

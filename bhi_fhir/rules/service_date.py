@@ -1,0 +1,59 @@
+"""The date of service of a monthly line (switch A6): never after death or the end of coverage."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from bhi_fhir.domain.record import Chart
+from bhi_fhir.domain.time import ServiceMonth, local_day, whole_minutes
+from bhi_fhir.policy import Code, Rules, Switches
+from bhi_fhir.rules import thresholds
+from bhi_fhir.rules.course import Course
+
+
+def date_of_service(
+    chart: Chart, month: ServiceMonth, code: Code, course: Course, units: int, rules: Rules, switches: Switches
+) -> date:
+    """One local day of the month."""
+    worked = sorted(local_day(p.begins, month.zone) for p in course.pieces)
+    wanted = month.last_day
+    if switches.date_of_service == "last_service" and worked:
+        wanted = worked[-1]
+    elif switches.date_of_service == "threshold_met" and worked:
+        wanted = _threshold_day(course, month, _needed(code, course, units, rules, switches)) or worked[-1]
+    limit = _limit(chart, month)
+    if limit is None or wanted <= limit:
+        return wanted
+    before = [day for day in worked if day <= limit]
+    return before[-1] if before else max(limit, month.first_day)
+
+
+def _needed(code: Code, course: Course, units: int, rules: Rules, switches: Switches) -> int:
+    if not code.adds_to:
+        return thresholds.needed(code, switches)
+    first = course.first_month in (None, rules.month)
+    wanted = "initial" if first else "later"
+    base = next(b for b in code.adds_to if rules.codes[b].episode_month == wanted)
+    return thresholds.unit_at(rules.codes[base], code, units, switches)
+
+
+def _threshold_day(course: Course, month: ServiceMonth, at: int) -> date | None:
+    done = timedelta()
+    for piece in sorted(course.pieces, key=lambda p: (p.begins, p.activity.ref)):
+        done += piece.counted
+        if whole_minutes(done) >= at:
+            return local_day(piece.ends, month.zone)
+    return None
+
+
+def _limit(chart: Chart, month: ServiceMonth) -> date | None:
+    """The last day on which the patient lived and was covered; None if both last beyond the month."""
+    ends = []
+    if chart.died is not None:
+        ends.append(local_day(chart.died.latest - timedelta(microseconds=1) if not chart.died.exact
+                              else chart.died.earliest, month.zone))  # fmt: skip
+    covers = [c for c in chart.covers if c.period.meets(month.span)]
+    medicare = [c for c in covers if c.medicare] or covers
+    if medicare and all(c.period.end for c in medicare):
+        ends.append(max(local_day(c.period.closes - timedelta(microseconds=1), month.zone) for c in medicare))
+    return min(ends, default=None)

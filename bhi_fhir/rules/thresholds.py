@@ -1,0 +1,77 @@
+"""How many minutes a code wants, under a site's switches.
+
+CPT time rule: a unit is attained when its midpoint is passed, so a base of B minutes at B/2 + 1 and
+add-on k at B + 30(k - 1) + 16 (bhi-rules 1.1).
+"""
+
+from __future__ import annotations
+
+from bhi_fhir.policy import Code, Rules, Switches, Threshold
+
+
+def midpoint(full: int) -> int:
+    """The first whole minute after half of `full`."""
+    return full // 2 + 1
+
+
+def needed(code: Code, switches: Switches) -> int:
+    """Minutes at which one unit of a base or single code is reached."""
+    return _needed(_threshold(code), switches)
+
+
+def _threshold(code: Code) -> Threshold:
+    assert code.minutes is not None, code.code  # the loader refuses a timed code without minutes
+    return code.minutes
+
+
+def _needed(threshold: Threshold, switches: Switches) -> int:
+    rule = threshold.rule
+    if rule == "midpoint":
+        return threshold.full if switches.cocm_threshold == "full" else midpoint(threshold.full)
+    if rule == "switch":
+        return int(getattr(switches, threshold.switch))
+    if rule == "any-work":
+        # The gate asks of an add-on what the timed code that it mirrors would ask.
+        if not switches.addon_minute_gate:
+            return 1
+        return 20 if threshold.full == 20 else midpoint(threshold.full)
+    if rule in ("strict-or-midpoint", "each-strict-or-midpoint") and not switches.strict_time_related:
+        return midpoint(threshold.full)
+    return threshold.full
+
+
+def unit_at(base: Code, add_on: Code, unit: int, switches: Switches) -> int:
+    """Minutes at which add-on `unit` (1, 2, …) is reached above its base."""
+    full, step = _threshold(base).full, _threshold(add_on).full
+    if switches.cocm_threshold == "full":
+        return full + step * unit
+    return full + step * (unit - 1) + midpoint(step)
+
+
+def units(base: Code, add_on: Code, minutes: int, switches: Switches) -> int:
+    """Units of the add-on that `minutes` reach, before any limit of the site."""
+    count = 0
+    while minutes >= unit_at(base, add_on, count + 1, switches):
+        count += 1
+    return count
+
+
+def each(code: Code, minutes: int, switches: Switches) -> int:
+    """Units of a service that is charged per full (or per begun half of) `full` minutes."""
+    full = _threshold(code).full
+    at = needed(code, switches)
+    return (minutes - at) // full + 1 if minutes >= at else 0
+
+
+def breakpoints(rules: Rules, program: str, switches: Switches, up_to: int) -> list[int]:
+    """Every number of minutes up to `up_to` at which some code of the program changes."""
+    found = {1}
+    codes = [c for c in rules.codes.values() if c.program == program and c.minutes and not c.adds_to]
+    found |= {needed(c, switches) for c in codes}
+    for add_on in (c for c in rules.codes.values() if c.program == program and c.adds_to):
+        for base in add_on.adds_to:
+            unit = 1
+            while (at := unit_at(rules.codes[base], add_on, unit, switches)) <= up_to:
+                found.add(at)
+                unit += 1
+    return sorted(f for f in found if f <= up_to)

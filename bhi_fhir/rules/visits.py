@@ -1,0 +1,97 @@
+"""Which initiating visits open BHI, for certain and possibly.
+
+MLN909432, What Is Behavioral Health Integration?; bhi-rules A11 (one year), A12 (psychiatric evaluation).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from bhi_fhir.domain.record import Chart, Visit
+from bhi_fhir.domain.time import END, ServiceMonth, Span, local_day, midnight
+from bhi_fhir.policy import Rules, Switches
+from bhi_fhir.rules.track import Track
+
+Opening = tuple[Span, Visit]
+"""The stretch in which the first counted work may begin, and the visit that opens it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Openings:
+    certain: tuple[Opening, ...]
+    possible: tuple[Opening, ...]
+
+    def first(self, spans: list[Span]) -> tuple[datetime, Visit] | None:
+        """The earliest instant of `spans` at which work may begin, and by which visit."""
+        return _first(self.certain, spans)
+
+    def perhaps(self, spans: list[Span]) -> tuple[datetime, Visit] | None:
+        return _first(self.possible, spans)
+
+
+def openings(
+    chart: Chart, track: Track, billers: tuple[str, ...], month: ServiceMonth, rules: Rules, switches: Switches
+) -> Openings:
+    """Qualifying visits by a billing practitioner up to the end of the month."""
+    certain: list[Opening] = []
+    possible: list[Opening] = []
+    for visit in chart.visits:
+        sure = _qualifies(visit, track, switches)
+        by = bool(visit.people & set(billers))
+        if sure is False or (visit.people and not by):
+            continue
+        if visit.when is None or visit.when.earliest >= month.span[1]:
+            if visit.when is None:
+                possible.append(((datetime.min.replace(tzinfo=month.span[0].tzinfo), END), visit))
+            continue
+        end = _closes(local_day(visit.when.earliest, month.zone), month, rules, switches)
+        if sure and by and visit.when.exact:
+            certain.append(((visit.when.earliest, end), visit))
+        else:
+            if sure and by and visit.when.within_a_day:  # a visit with only a date opens the next day for certain
+                certain.append(((visit.when.latest, end), visit))
+            possible.append(((visit.when.earliest, end), visit))
+    return Openings(tuple(sorted(certain, key=_order)), tuple(sorted(possible, key=_order)))
+
+
+def _order(opening: Opening) -> tuple[Span, str]:
+    return opening[0], opening[1].ref
+
+
+def _qualifies(visit: Visit, track: Track, switches: Switches) -> bool | None:
+    if track.time_of == "billing-practitioner":  # G0323
+        if "90791" in visit.groups:
+            return True
+        if "initiating-visit-psychiatric" not in visit.groups:
+            return False
+        return True if switches.psych_eval_qualifies_for == "all" else None
+    if "initiating-visit" in visit.groups:
+        return True
+    if "initiating-visit-psychiatric" in visit.groups:
+        return True if switches.psych_eval_qualifies_for == "all" else None
+    return None
+
+
+def _closes(day: date, month: ServiceMonth, rules: Rules, switches: Switches) -> datetime:
+    """The end of the last day on which work may begin: the same calendar day a year later."""
+    if switches.initiating_visit_scope == "any_time":
+        return END
+    year = day.year + rules.values["initiating_visit_years"]
+    try:
+        last = day.replace(year=year)
+    except ValueError:
+        last = date(year, 2, 28)
+    if (last.month, last.day) == (2, 28) and (last + timedelta(days=1)).day == 29:
+        last += timedelta(days=1)  # 29 February's same day a year earlier is the 28th
+    return midnight(last + timedelta(days=1), month.zone)
+
+
+def _first(found: tuple[Opening, ...], spans: list[Span]) -> tuple[datetime, Visit] | None:
+    starts = [
+        (max(start, window[0]), visit)
+        for start, end in spans
+        for window, visit in found
+        if start < window[1] and window[0] < end or start == end and window[0] <= start < window[1]
+    ]
+    return min(starts, key=lambda s: (s[0], s[1].ref), default=None)

@@ -1,0 +1,15 @@
+"""Condition: a diagnosis, how sure it is, and when it was in force."""
+
+from bhi_fhir.views.common import CodeableConcept, PeriodPart, Reference, Row
+
+
+class Condition(Row):
+    clinical_status: CodeableConcept | None = None
+    verification_status: CodeableConcept | None = None
+    code: CodeableConcept | None = None
+    subject: Reference | None = None
+    onset_date_time: str | None = None
+    onset_period: PeriodPart | None = None
+    abatement_date_time: str | None = None
+    abatement_period: PeriodPart | None = None
+    recorded_date: str | None = None

@@ -1,0 +1,48 @@
+"""QuestionnaireResponse: the answers to a rating scale."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from bhi_fhir.views.common import Coding, Part, Quantity, Reference, Row
+
+
+class Extension(Part):
+    url: str | None = None
+    value_decimal: Decimal | None = None
+    value_integer: int | None = None
+
+
+class AnswerCoding(Coding):
+    extension: list[Extension] | None = None
+
+
+class Answer(Part):
+    value_coding: AnswerCoding | None = None
+    value_integer: Decimal | None = None
+    value_decimal: Decimal | None = None
+    value_quantity: Quantity | None = None
+    value_boolean: bool | None = None
+    value_string: str | None = None
+    extension: list[Extension] | None = None
+    item: list[Item] | None = None
+
+
+class Item(Part):
+    link_id: str | None = None
+    definition: str | None = None
+    answer: list[Answer] | None = None
+    item: list[Item] | None = None
+
+
+class QuestionnaireResponse(Row):
+    questionnaire: str | None = None
+    status: str | None = None
+    subject: Reference | None = None
+    authored: str | None = None
+    item: list[Item] | None = None
+
+
+msgspec.json.Decoder(QuestionnaireResponse)  # resolves the recursive types once, at import
