@@ -7,16 +7,29 @@ could not be reached.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import click
 
 from bhi_fhir.errors import BhiError, ServerError
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bhi_fhir.domain.record import SetAside
+
 SET_ASIDE, WRONG_USAGE, NO_SERVER = 1, 2, 3
 
 _SITE = click.option(
-    "--site", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The site's folder (site.toml, maps)."
+    "--site",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The site's folder (site.toml, maps).",
 )
 _MONTH = click.option("--month", required=True, metavar="YYYY-MM", help="The calendar month to decide.")
 _SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key of site.toml.")
@@ -45,17 +58,70 @@ def evaluate(site: Path, month: str, overrides: tuple[str, ...], shape: str, fil
     elif shape == "fhir":
         from bhi_fhir.jobs.drafting import bundle
 
-        click.echo(bundle(done))
+        click.echo(bundle(done, _today(done.desk.site.zone)))
     else:
-        from bhi_fhir.jobs.table import show
+        from bhi_fhir.jobs.table import show_month
 
-        show(done)
+        show_month(_console(), [r.decision for r in done.results], month)
     _report_set_aside(done.set_aside)
     _refuse_unverified(done.desk.rules.unverified, month)
     sys.exit(SET_ASIDE if done.set_aside else 0)
 
 
-def _report_set_aside(records: tuple) -> None:  # type: ignore[type-arg]
+@cli.command()
+@_SITE
+@_MONTH
+@_SET
+@click.option("--write", is_flag=True, help="Deliver the drafts; without it they are only shown.")
+@click.option("--format", "shape", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def sync(site: Path, month: str, overrides: tuple[str, ...], write: bool, shape: str) -> None:
+    """Read the site's FHIR server, decide a month, and with --write deliver the drafts."""
+    import asyncio
+
+    from bhi_fhir.jobs import sync_report
+    from bhi_fhir.jobs.desk import Desk
+    from bhi_fhir.jobs.progress import showing
+    from bhi_fhir.jobs.sync import sync as run
+
+    desk = Desk.open(site, month, overrides)
+    with showing("sync") as progress:
+        report = asyncio.run(run(desk, write=write, now=_now(), progress=progress, started=sync_report.say_roster))
+    if shape == "json":
+        click.echo(sync_report.json(report))
+    else:
+        sync_report.show(_console(), report)
+    _report_set_aside(report.set_aside)
+    _refuse_unverified(desk.rules.unverified, month)
+    sys.exit(NO_SERVER if report.failed else SET_ASIDE if report.set_aside else 0)
+
+
+@cli.command()
+@click.option("--keep", is_flag=True, help="Leave the server running to look around.")
+def demo(keep: bool) -> None:
+    """Show it all on this machine: a FHIR server, example patients, a month decided and drafted."""
+    from bhi_fhir.jobs.demo import demo as run
+
+    report = run(_console(), keep=keep, now=_now())
+    sys.exit(NO_SERVER if report.failed else 0)
+
+
+def _console() -> Console:
+    """A terminal as wide as it is; a wide page where there is none."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=200)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _today(zone: ZoneInfo) -> date:
+    return datetime.now(zone).date()
+
+
+def _report_set_aside(records: Iterable[SetAside]) -> None:
     for record in records:
         place = " ".join(filter(None, (record.file, record.at, record.resource)))
         click.echo(f"set aside: {place}: {record.reason}", err=True)

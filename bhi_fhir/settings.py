@@ -30,17 +30,17 @@ class FhirAuth(_Strict):
 class Fhir(_Strict):
     base_url: str = ""
     aliases: list[str] = Field(default_factory=list)
-    concurrency: int = Field(8, ge=1, le=256)
-    timeout_s: int = Field(30, ge=1)
+    concurrency: int = Field(default=8, ge=1, le=256)
+    timeout_s: int = Field(default=30, ge=1)
     auth: FhirAuth = FhirAuth()
 
 
 class Roster(_Strict):
-    from_: str = Field("care-team", alias="from", pattern=r"^(care-team|episode|(group|list|file):.+)$")
+    from_: str = Field(default="care-team", alias="from", pattern=r"^(care-team|episode|(group|list|file):.+)$")
 
 
 class ClaimSettings(_Strict):
-    place_of_service: str = Field("11", pattern=r"^\d{2}$")
+    place_of_service: str = Field(default="11", pattern=r"^\d{2}$")
     provider: str = ""
 
 
@@ -59,7 +59,7 @@ class Site(_Strict):
     """Switches that differ from their defaults; `Site.switches` has all of them."""
     fhir: Fhir = Fhir()
     roster: Roster = Roster.model_validate({})
-    claim: ClaimSettings = ClaimSettings()  # type: ignore[call-arg]  # every field has a default
+    claim: ClaimSettings = ClaimSettings()
     delivery: Delivery = Delivery()
 
     @field_validator("time_zone")
@@ -95,7 +95,9 @@ def load_site(folder: Path, overrides: Iterable[str] = ()) -> Site:
     """Read `folder/site.toml`, with `KEY=VALUE` overrides on top. SiteError names file and key."""
     file = folder / "site.toml"
     if not file.is_file():
-        raise SiteError(f"{file} does not exist: name a folder that holds a site.toml (an example: mappings/sites/example)")
+        raise SiteError(
+            f"{file} does not exist: name a folder that holds a site.toml (an example: mappings/sites/example)"
+        )
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:

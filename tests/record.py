@@ -134,9 +134,7 @@ class Record:
             return self
         given, npi, known = PEOPLE.get(who, (who.title(), None, None))
         identifier = [{"system": NPI, "value": npi}] if npi else None
-        self._put(
-            "Practitioner", who, name=[{"family": "Synthetic", "given": [given]}], identifier=identifier
-        )
+        self._put("Practitioner", who, name=[{"family": "Synthetic", "given": [given]}], identifier=identifier)
         if nucc := specialty or known:
             role = {"practitioner": reference(who), "specialty": [concept(NUCC, nucc)]}
             self._put("PractitionerRole", f"{who}-role", active=True, **role)
@@ -158,9 +156,7 @@ class Record:
 
     # -- what a record holds
 
-    def coverage(
-        self, payer: str = "1", start: str = "2016-07-01", end: str | None = None, **fields: Any
-    ) -> Self:
+    def coverage(self, payer: str = "1", start: str = "2016-07-01", end: str | None = None, **fields: Any) -> Self:
         """A payer by its SOPT code: 1 Medicare, 2 Medicaid, 5 private."""
         name, owner = ("Medicare Part B", "cms") if payer == "1" else (f"Payer {payer}", f"payer-{payer}")
         self._put("Organization", owner, name=f"{name} (synthetic)")
@@ -242,9 +238,7 @@ class Record:
         what = {"questionnaire": f"{LOINC}/q/{code}", "status": "completed", "item": item or None}
         return self._new("QuestionnaireResponse", "scale", who | what, fields)
 
-    def charge(
-        self, code: str, day: Day = 2, by: str | None = None, status: str = "billed", **fields: Any
-    ) -> Self:
+    def charge(self, code: str, day: Day = 2, by: str | None = None, status: str = "billed", **fields: Any) -> Self:
         who = {"subject": self.subject, "performer": [{"actor": reference(by or self.biller)}]}
         what = {"status": status, "code": billing_code(code), "quantity": {"value": 1}}
         return self._new("ChargeItem", "charge", who | what | {"occurrenceDateTime": self.date(day)}, fields)
@@ -295,9 +289,7 @@ class Record:
     # -- out
 
     def bundle(self) -> Resource:
-        entries = [
-            {"fullUrl": f"{BASE}/{r['resourceType']}/{r['id']}", "resource": r} for r in self.resources
-        ]
+        entries = [{"fullUrl": f"{BASE}/{r['resourceType']}/{r['id']}", "resource": r} for r in self.resources]
         return copy.deepcopy({"resourceType": "Bundle", "type": "collection", "entry": entries})
 
     def ndjson(self) -> str:

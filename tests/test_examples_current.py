@@ -87,9 +87,7 @@ def test_everybody_is_invented() -> None:
 
 def test_whatever_the_builder_writes_is_valid_r4() -> None:
     cocm = cocm_record(episode="later").work(20, by=("bhcm", "psych"), kind=("follow-up", "administrative"))
-    cocm.work_procedure(5, encounter={"reference": "Encounter/maria-work-1"}).charge("G0557").claim(
-        "99490", "G0557"
-    )
+    cocm.work_procedure(5, encounter={"reference": "Encounter/maria-work-1"}).charge("G0557").claim("99490", "G0557")
     cocm.scale(27).scale(5, "gad-7", answered=3).scale(total=3, answered=0, status="in-progress")
     cocm.coverage("5", end="2026-03-31").member("clerk", "administrative-staff", start="2026-01-01")
     cocm.condition("F41.1", clinical=None, verified="provisional").consent("2026-03-01", status="inactive")

@@ -31,9 +31,7 @@ _NOT_COMPARED = frozenset({"id", "meta", "text", "created"})
 """What the server writes itself, and the day of the run."""
 
 
-async def deliver(
-    client: BhiClient, drafts: PatientDrafts, site: DraftSite, recorded: datetime
-) -> list[Delivered]:
+async def deliver(client: BhiClient, drafts: PatientDrafts, site: DraftSite, recorded: datetime) -> list[Delivered]:
     """One patient's drafts; what became of each, in the order of `drafts.resources`.
 
     `recorded` is now, for the Provenance. Raises ServerError if the server cannot be reached or refuses
@@ -96,9 +94,7 @@ async def _create(
         if answer.status == 201 and answer.reference
     ]
     doubt = await _attest(client, provenance(written, evidence, recorded, site)) if written else ""
-    return [
-        await _after(client, draft, answer, doubt) for draft, answer in zip(missing, answers, strict=True)
-    ]
+    return [await _after(client, draft, answer, doubt) for draft, answer in zip(missing, answers, strict=True)]
 
 
 async def _after(client: BhiClient, draft: Draft, answer: EntryAnswer, doubt: str) -> Delivered:

@@ -53,8 +53,9 @@ class Period:
         return self.end.latest if self.end else END
 
     def holds(self, instant: datetime) -> bool:
-        return self.opens <= instant and (instant < self.closes or (self.end is not None and self.end.exact
-                                                                    and instant == self.closes))
+        return self.opens <= instant and (
+            instant < self.closes or (self.end is not None and self.end.exact and instant == self.closes)
+        )
 
     def meets(self, span: Span) -> bool:
         return self.opens < span[1] and self.closes > span[0]
@@ -74,7 +75,7 @@ class ServiceMonth:
 
     @classmethod
     def parse(cls, text: str, zone: ZoneInfo) -> ServiceMonth:
-        """"2026-03" in `zone`; ValueError for anything that is no month."""
+        """ "2026-03" in `zone`; ValueError for anything that is no month."""
         found = re.fullmatch(r"(\d{4})-(\d{2})", text)
         if not found or not 1 <= int(found[2]) <= 12 or not 1900 <= int(found[1]) <= 9000:
             raise ValueError(f"{text!r} is not a month like 2026-03")

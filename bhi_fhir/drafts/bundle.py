@@ -20,15 +20,18 @@ from bhi_fhir.drafts.site import DraftRun, DraftSite
 
 
 def draft_bundle(
-    decided: Iterable[tuple[Decision, Chart]], set_aside: Sequence[SetAside], run: DraftRun
+    decided: Iterable[tuple[str, Decision, Chart]], set_aside: Sequence[SetAside], run: DraftRun
 ) -> Bundle:
-    """By patient (then file): ChargeItems, Claims, an OperationOutcome; last, one for what was set aside."""
+    """Of (file, decision, chart), by patient, then file: ChargeItems, Claims, an OperationOutcome.
+
+    Last, an OperationOutcome for what was set aside.
+    """
     site, month = run.site, run.month
     entries: list[BundleEntry] = []
-    for decision, chart in sorted(decided, key=lambda pair: (pair[0].patient, pair[0].file)):
+    for file, decision, chart in sorted(decided, key=lambda each: (each[1].patient, each[0])):
         drafts = draft(decision, chart, run)
-        entries += [_entry(resource, decision, site) for resource in drafts.resources]
-        where = full_url(site.name, "outcome", decision.file, decision.patient, str(month))
+        entries += [_entry(resource, file, site) for resource in drafts.resources]
+        where = full_url(site.name, "outcome", file, decision.patient, str(month))
         entries.append(BundleEntry(fullUrl=where, resource=outcome(decision, chart, drafts, run)))
     if set_aside:
         where = full_url(site.name, "set aside", str(month))
@@ -53,15 +56,13 @@ def outcome(decision: Decision, chart: Chart, drafts: PatientDrafts, run: DraftR
 
 
 def set_aside_outcome(set_aside: Sequence[SetAside]) -> OperationOutcome:
-    return OperationOutcome(
-        issue=[_issue("warning", "invalid", _place(record), record.reason) for record in set_aside]
-    )
+    return OperationOutcome(issue=[_issue("warning", "invalid", _place(record), record.reason) for record in set_aside])
 
 
-def _entry(resource: ChargeItem | Claim, decision: Decision, site: DraftSite) -> BundleEntry:
+def _entry(resource: ChargeItem | Claim, file: str, site: DraftSite) -> BundleEntry:
     # Two files may hold the same patient, and then the same draft: a fullUrl must not stand twice.
     value = (resource.identifier or [])[0].value or ""
-    where = full_url(site.name, resource.get_resource_type(), decision.file, value)
+    where = full_url(site.name, resource.get_resource_type(), file, value)
     return BundleEntry(fullUrl=where, resource=resource)
 
 
@@ -81,6 +82,4 @@ def _place(record: SetAside) -> str:
 
 
 def _issue(severity: str, code: str, what: str, sentence: str) -> OperationOutcomeIssue:
-    return OperationOutcomeIssue(
-        severity=severity, code=code, details=CodeableConcept(text=what), diagnostics=sentence
-    )
+    return OperationOutcomeIssue(severity=severity, code=code, details=CodeableConcept(text=what), diagnostics=sentence)

@@ -36,16 +36,10 @@ def provenance(
         recorded=recorded,
         activity=elements.concept(ACTIVITY, "CREATE"),
         agent=[ProvenanceAgent(type=elements.concept(PARTICIPANT, "assembler"), who=device)],
-        entity=[ProvenanceEntity(role="source", what=source) for source in elements.references(evidence)]
-        or None,
+        entity=[ProvenanceEntity(role="source", what=source) for source in elements.references(evidence)] or None,
     )
 
 
 def _labels(metas: Iterable[Meta | None]) -> list[Coding]:
-    found = {
-        (label.system or "", label.code or ""): label
-        for meta in metas
-        if meta
-        for label in meta.security or ()
-    }
+    found = {(label.system or "", label.code or ""): label for meta in metas if meta for label in meta.security or ()}
     return [found[key] for key in sorted(found)]

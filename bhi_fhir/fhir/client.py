@@ -52,9 +52,7 @@ class BhiClient(AsyncFHIRClient):
     attempts. Raises UsageError if the connection's addresses are wrong.
     """
 
-    def __init__(
-        self, connection: Connection, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    ) -> None:
+    def __init__(self, connection: Connection, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self.gate = Gate(connection.base_url, connection.aliases)
         super().__init__(self.gate.base_url)
         self._max_body_bytes = connection.max_body_bytes

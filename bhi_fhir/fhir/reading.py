@@ -101,9 +101,7 @@ async def read(client: BhiClient, reference: str) -> bytes:
     return answer.body
 
 
-async def find_by_identifier(
-    client: BhiClient, resource_type: str, system: str, value: str
-) -> tuple[bytes, ...]:
+async def find_by_identifier(client: BhiClient, resource_type: str, system: str, value: str) -> tuple[bytes, ...]:
     """The resources that carry this identifier: none, one, or several.
 
     "None" is trusted before a charge is written, so the answer is filtered again (a server may ignore the

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bhi_fhir.domain.decision import Decision
-from bhi_fhir.domain.record import Chart, SetAside
+from bhi_fhir.domain.record import Chart, SetAside, Withheld
 from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.errors import UsageError
 from bhi_fhir.mapping.chart import charts
@@ -47,12 +47,13 @@ class Desk:
         terms = Terminology([shipped("mappings") / "base", folder])
         return cls(site, terms, service_month, rules_of(service_month.index))
 
-    def decide(self, sources: Iterable[Source]) -> Decided:
-        """Everything in `sources` is one whole record, of one patient or many."""
+    def decide(self, sources: Iterable[Source], withheld: Iterable[Withheld] = ()) -> Decided:
+        """Everything in `sources` is one record, of one patient or many; whole but for what is `withheld`."""
         record = Record.read(sources)
+        record.withheld += [(None, part) for part in withheld]
         clock = Clock(self.site.zone)
         found = charts(record, Reading(record, self.terms, clock))
-        notes = ()
+        notes: tuple[str, ...] = ()
         if clock.assumed:
             notes = (f"{clock.assumed} dateTimes have no zone and were read in {self.site.time_zone}",)
         decisions = []

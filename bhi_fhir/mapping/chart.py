@@ -95,12 +95,7 @@ def _death(rows: PatientRows, reading: Reading) -> Moment | None:
 
 def _security(rows: PatientRows) -> tuple[tuple[str, str, str], ...]:
     return tuple(
-        sorted(
-            (key, label.system or "", label.code)
-            for key, row in rows.all()
-            for label in _labels(row)
-            if label.code
-        )
+        sorted((key, label.system or "", label.code) for key, row in rows.all() for label in _labels(row) if label.code)
     )
 
 

@@ -38,7 +38,9 @@ SUBJECT = {
 """Which element names the patient."""
 
 _R5_ENCOUNTER = {"completed", "discharged", "discontinued", "on-hold"}
-_REFERENCE = re.compile(r"(?:(?P<base>[a-z][a-z0-9+.-]*://.*)/)?(?P<type>[A-Z][A-Za-z]+)/(?P<id>[^/#|]+)(?:/_history/.*)?")
+_REFERENCE = re.compile(
+    r"(?:(?P<base>[a-z][a-z0-9+.-]*://.*)/)?(?P<type>[A-Z][A-Za-z]+)/(?P<id>[^/#|]+)(?:/_history/.*)?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class Record:
         text = reference.reference
         if text:
             if text.startswith("#"):
-                key = f"{owner.split('#')[0]}{text}"
+                key = f"{owner.split('#', maxsplit=1)[0]}{text}"
                 return key if key in self.rows else None
             return self._aliases.get(text) or self._by_text(text)
         if reference.identifier is not None:
@@ -204,8 +206,12 @@ class Record:
         newest = _newest(same)
         if newest is None:
             for version in same:
-                self.put_aside(version.source, key, "it is given twice, differently, and nothing says which is newer",
-                               version.type)
+                self.put_aside(
+                    version.source,
+                    key,
+                    "it is given twice, differently, and nothing says which is newer",
+                    version.type,
+                )
             return
         if newest.source.full_url:
             for version in same:

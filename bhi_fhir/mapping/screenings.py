@@ -13,7 +13,10 @@ from bhi_fhir.views.observation import Observation
 from bhi_fhir.views.questionnaire_response import Answer, Item, QuestionnaireResponse
 
 LOINC = "http://loinc.org"
-_ORDINAL = ("http://hl7.org/fhir/StructureDefinition/ordinalValue", "http://hl7.org/fhir/StructureDefinition/itemWeight")
+_ORDINAL = (
+    "http://hl7.org/fhir/StructureDefinition/ordinalValue",
+    "http://hl7.org/fhir/StructureDefinition/itemWeight",
+)
 Parts = dict[str, frozenset[str]]
 """scale -> the parts of it that a code names: panel, item, total, risk"""
 
@@ -120,8 +123,13 @@ def _has_value(answer: Answer) -> bool:
     coded = answer.value_coding is not None and bool(answer.value_coding.code)
     return coded or any(
         v is not None
-        for v in (answer.value_integer, answer.value_decimal, answer.value_quantity, answer.value_boolean,
-                  answer.value_string)
+        for v in (
+            answer.value_integer,
+            answer.value_decimal,
+            answer.value_quantity,
+            answer.value_boolean,
+            answer.value_string,
+        )
     )
 
 

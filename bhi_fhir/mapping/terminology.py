@@ -79,9 +79,7 @@ class Terminology:
 
     def holds(self, value_set: str, *concepts: CodeableConcept | None) -> bool:
         """Does any coding of these concepts belong to the group?"""
-        return any(
-            self._holds(value_set, coding) for concept in concepts if concept for coding in concept.coding or ()
-        )
+        return any(self._holds(value_set, coding) for concept in concepts if concept for coding in concept.coding or ())
 
     def _holds(self, value_set: str, coding: Coding) -> bool:
         key = (value_set, coding.system, coding.code)
@@ -147,9 +145,7 @@ class Terminology:
             raise ValueError(f"a {kind} is no code map")
 
     def _take_system(self, resource: dict[str, Any]) -> None:
-        spellings = [
-            f"urn:oid:{i['value']}" if i["type"] == "oid" else i["value"] for i in resource["uniqueId"]
-        ]
+        spellings = [f"urn:oid:{i['value']}" if i["type"] == "oid" else i["value"] for i in resource["uniqueId"]]
         preferred = next(i["value"] for i in resource["uniqueId"] if i.get("preferred"))
         for spelling in spellings:
             self._spellings[spelling] = preferred

@@ -33,16 +33,16 @@ def activities(rows: PatientRows, reading: Reading) -> Iterator[Activity]:
         found = _activity(key, concepts, row.status, people, _encounter_time(row, reading), reading)
         if found:
             yield replace(found, risk=_risk(row.reason_code, reading))
-    for key, row in rows.of(Procedure):
-        concepts = [row.code] if row.code else []
-        people = _people([p.actor for p in row.performer or ()], key, reading)
-        found = _activity(key, concepts, row.status, people, _procedure_time(row, reading), reading)
+    for key, procedure in rows.of(Procedure):
+        concepts = [procedure.code] if procedure.code else []
+        people = _people([p.actor for p in procedure.performer or ()], key, reading)
+        found = _activity(key, concepts, procedure.status, people, _procedure_time(procedure, reading), reading)
         if found:
             yield replace(
                 found,
-                inside=reading.record.resolve(row.encounter, key),
-                risk=_risk(row.reason_code, reading),
-                device_cleared=reading.terms.holds("dmht-device", *(row.used_code or ())),
+                inside=reading.record.resolve(procedure.encounter, key),
+                risk=_risk(procedure.reason_code, reading),
+                device_cleared=reading.terms.holds("dmht-device", *(procedure.used_code or ())),
             )
 
 
@@ -154,11 +154,14 @@ def visits(rows: PatientRows, reading: Reading) -> Iterator[Visit]:
             people = _people([p.individual for p in row.participant or ()], key, reading)
             when = reading.clock.period(row.period).start
             yield from _visit(key, list(row.type or ()), people, when, reading)
-    for key, row in rows.of(Procedure):
-        if row.status == "completed":
-            people = _people([p.actor for p in row.performer or ()], key, reading)
-            when = reading.clock.moment(row.performed_date_time) or reading.clock.period(row.performed_period).start
-            yield from _visit(key, [row.code] if row.code else [], people, when, reading)
+    for key, procedure in rows.of(Procedure):
+        if procedure.status == "completed":
+            people = _people([p.actor for p in procedure.performer or ()], key, reading)
+            when = (
+                reading.clock.moment(procedure.performed_date_time)
+                or reading.clock.period(procedure.performed_period).start
+            )
+            yield from _visit(key, [procedure.code] if procedure.code else [], people, when, reading)
 
 
 def _visit(
@@ -178,15 +181,13 @@ def other_services(rows: PatientRows, reading: Reading) -> Iterator[OtherService
             when, duration, _ = _encounter_time(row, reading)
             people = _people([p.individual for p in row.participant or ()], key, reading)
             yield from _other(key, people, when, duration)
-    for key, row in rows.of(Procedure):
-        if row.status == "completed" and row.code and _is_other([row.code], reading):
-            when, duration, _ = _procedure_time(row, reading)
-            yield from _other(key, _people([p.actor for p in row.performer or ()], key, reading), when, duration)
+    for key, procedure in rows.of(Procedure):
+        if procedure.status == "completed" and procedure.code and _is_other([procedure.code], reading):
+            when, duration, _ = _procedure_time(procedure, reading)
+            yield from _other(key, _people([p.actor for p in procedure.performer or ()], key, reading), when, duration)
 
 
-def _other(
-    key: str, people: frozenset[str], when: Moment | None, duration: timedelta | None
-) -> Iterator[OtherService]:
+def _other(key: str, people: frozenset[str], when: Moment | None, duration: timedelta | None) -> Iterator[OtherService]:
     if when and when.exact and duration:
         yield OtherService(key, people, (when.earliest, when.earliest + duration))
 

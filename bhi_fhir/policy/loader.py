@@ -41,7 +41,13 @@ _CODE_OPTIONAL: dict[str, tuple[type, ...]] = {
     "program": _TEXT, "time_of": _TEXT, "episode_month": _TEXT, "adds_to": _LIST, "wants_apcm": (bool,),
     "activity": _LIST, "drafted": (bool,), "valid_to": _DAY, "minutes": _LIST,
 }  # fmt: skip
-_PARAMETER_KEYS = {"title": _TEXT, "unit": _TEXT, "verified_from": _DAY, "verified_through": _DAY, "value": _LIST}
+_PARAMETER_KEYS = {
+    "title": _TEXT,
+    "unit": _TEXT,
+    "verified_from": _DAY,
+    "verified_through": _DAY,
+    "value": _LIST,
+}
 _RULES = {"midpoint", "switch", "any-work", "band", "full", "strict-or-midpoint", "each-strict-or-midpoint"}
 _TIMES = {"", "care-manager", "clinical-staff", "billing-practitioner", "performer"}
 
@@ -215,10 +221,18 @@ def _requirements(file: Path) -> dict[str, Requirement]:
 def _switches(file: Path) -> dict[str, Reading]:
     found = {}
     for name, table in _read(file).items():
-        if not {"letter", "default", "readings"} <= set(table) <= {"letter", "default", "readings", "choices", "minimum"}:
+        if (
+            not {"letter", "default", "readings"}
+            <= set(table)
+            <= {"letter", "default", "readings", "choices", "minimum"}
+        ):
             raise PolicyError(f"{_name(file)}: {name} must have letter, default, readings, and choices or minimum")
         reading = Reading(
-            name, table["letter"], table["default"], tuple(table.get("choices", ())), table.get("minimum"),
+            name,
+            table["letter"],
+            table["default"],
+            tuple(table.get("choices", ())),
+            table.get("minimum"),
             table["readings"],
         )
         if reading.check(reading.default):

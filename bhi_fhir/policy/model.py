@@ -67,9 +67,7 @@ class Threshold:
     """Minutes of a code. `rule` says how a unit is reached: see `rules.thresholds`."""
 
     full: int
-    rule: Literal[
-        "midpoint", "switch", "any-work", "band", "full", "strict-or-midpoint", "each-strict-or-midpoint"
-    ]
+    rule: Literal["midpoint", "switch", "any-work", "band", "full", "strict-or-midpoint", "each-strict-or-midpoint"]
     cite: str
     through: int | None = None
     switch: str = ""

@@ -114,9 +114,7 @@ class Tally:
         self.drop(activity, None, "unreadable", because)
 
 
-def candidates(
-    chart: Chart, track: Track, month: ServiceMonth, billers: tuple[str, ...], switches: Switches
-) -> Tally:
+def candidates(chart: Chart, track: Track, month: ServiceMonth, billers: tuple[str, ...], switches: Switches) -> Tally:
     """The month's work before consent, visit and overlap are looked at."""
     tally = Tally()
     by_key = {a.ref: a for a in chart.activities}
@@ -167,7 +165,7 @@ def _weigh(
         else:
             tally.drop(activity, _in_month(activity, month), reason)
         return
-    if reason or silent and activity.state == "done":
+    if reason or (silent and activity.state == "done"):
         return
     if activity.state == "unknown":
         tally.cannot_read(activity, "its status does not say whether it was done")
@@ -211,9 +209,7 @@ def _who(
     if not activity.people:
         return "unreadable", frozenset()
     ever = (BEGINNING, END)
-    on_team = (
-        members_on(chart, track.teams, activity.when) if activity.when else members_in(chart, track.teams, ever)
-    )
+    on_team = members_on(chart, track.teams, activity.when) if activity.when else members_in(chart, track.teams, ever)
     mine = [m for _, m in on_team if m.person in activity.people]
     wanted = track.roles(switches)
     good = {m.person for m in mine if m.roles & wanted and m.person}

@@ -177,7 +177,10 @@ def _last_work(chart: Chart, month: ServiceMonth) -> datetime | None:
     begun = [
         a.when.earliest
         for a in counting.works_of(chart)
-        if a.when is not None and a.state == "done" and start <= a.when.earliest < end and "administrative" not in a.kinds
+        if a.when is not None
+        and a.state == "done"
+        and start <= a.when.earliest < end
+        and "administrative" not in a.kinds
     ]
     return max(begun, default=None)
 
@@ -259,7 +262,11 @@ def _visit(
         return Answer("met", _opened(visit, this), (visit.ref,))
     perhaps = found.perhaps(spans)
     if perhaps:
-        return Answer("unknown", "a visit is on file, but its code, person or time does not settle it", (perhaps[1].ref,))
+        return Answer(
+            "unknown",
+            "a visit is on file, but its code, person or time does not settle it",
+            (perhaps[1].ref,),
+        )
     return _no_visit(chart, track, tally, found.certain, had_work)
 
 
@@ -287,7 +294,9 @@ def _no_visit(
     if certain:
         refs = (certain[-1][1].ref,)
         return Answer("not-met", "the last initiating visit lies more than a year before the first counted work", refs)
-    return Answer("not-met", f"no {wanted} visit with the billing practitioner is on file before the first counted work")
+    return Answer(
+        "not-met", f"no {wanted} visit with the billing practitioner is on file before the first counted work"
+    )
 
 
 __all__ = ["Answer", "Course", "Program", "follow", "serves"]

@@ -245,7 +245,12 @@ def _general_line(case: _Month, general: list[_Trial], programs: list[Program]) 
     runners = [t for t in (add_on or timed, case.get("G0323")) if t is not None]
     if Program.GENERAL not in programs:
         runners = [t for t in runners if t.code.code == "99484"]
-        _exclude(case, [t for t in general if t not in runners], runners[0], "the fallback from CoCM is 99484 (switch A21)")
+        _exclude(
+            case,
+            [t for t in general if t not in runners],
+            runners[0],
+            "the fallback from CoCM is 99484 (switch A21)",
+        )
     if case.switches.allow_99484_with_g0323 and add_on is None:
         return runners
     best = min(runners, key=lambda t: (_is_blocked(t), _RANK[t.status], t.open), default=None)
@@ -428,9 +433,7 @@ def _next(case: _Month, shown: _Trial) -> NextTier | None:
     """The next code that more minutes of this kind would reach."""
     done = shown.course.minutes
     tiers: list[tuple[int, str]] = []
-    if shown.code.wants_apcm:
-        tiers = [(thresholds.needed(shown.code, case.switches), shown.code.code)]
-    elif shown.code.program == Program.GENERAL:
+    if shown.code.wants_apcm or shown.code.program == Program.GENERAL:
         tiers = [(thresholds.needed(shown.code, case.switches), shown.code.code)]
     else:
         tiers = _cocm_tiers(case, done)
@@ -442,7 +445,11 @@ def _next(case: _Month, shown: _Trial) -> NextTier | None:
 
 def _cocm_tiers(case: _Month, done: int) -> list[tuple[int, str]]:
     tiers = []
-    base, short, add_on = _of_this_month(case, ("99492", "99493")), case.get("G2214"), case.rules.codes.get("99494")
+    base, short, add_on = (
+        _of_this_month(case, ("99492", "99493")),
+        case.get("G2214"),
+        case.rules.codes.get("99494"),
+    )
     if short is not None:
         tiers.append((thresholds.needed(short.code, case.switches), short.code.code))
     if base is not None:

@@ -15,9 +15,8 @@ from bhi_fhir.domain.record import Activity, Charge, Chart, Member, Program, Rol
 from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.policy import Code, Rules, Switches, policy
 from bhi_fhir.rules import thresholds
-from bhi_fhir.rules.counting import BHI_KINDS
 from bhi_fhir.rules.course import Answer, Course
-from bhi_fhir.rules.track import members_in, members_on, window
+from bhi_fhir.rules.track import BHI_KINDS, members_in, members_on, window
 
 if TYPE_CHECKING:
     from bhi_fhir.rules.services import Work
@@ -451,9 +450,7 @@ def device_clearance(case: Case) -> Answer:
 def done_in_month(kind: str, said: str) -> Requirement:
     def documented(case: Case) -> Answer:
         found = tuple(
-            a.ref
-            for a in case.chart.activities
-            if kind in a.kinds and a.state == "done" and case.month.holds(a.when)
+            a.ref for a in case.chart.activities if kind in a.kinds and a.state == "done" and case.month.holds(a.when)
         )
         if found:
             return Answer("met", f"{said} is documented", found)

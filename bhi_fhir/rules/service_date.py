@@ -12,7 +12,13 @@ from bhi_fhir.rules.course import Course
 
 
 def date_of_service(
-    chart: Chart, month: ServiceMonth, code: Code, course: Course, units: int, rules: Rules, switches: Switches
+    chart: Chart,
+    month: ServiceMonth,
+    code: Code,
+    course: Course,
+    units: int,
+    rules: Rules,
+    switches: Switches,
 ) -> date:
     """One local day of the month."""
     worked = sorted(local_day(p.begins, month.zone) for p in course.pieces)

@@ -196,7 +196,7 @@ def _day_minutes(
     said = f"{best} minutes of one person on one day; the code is for {wanted}{_by_switch(code, switches)}"
     if total:
         return Answer("met", said, refs)
-    first_band = code.minutes.rule != "band" or at == 5  # noqa: PLR2004  # unread time raises no band
+    first_band = code.minutes.rule != "band" or at == 5  # unread time raises no band
     if unread and best < at and first_band:
         return Answer("unknown", f"{said}; time that cannot be read may reach it", unread)
     return Answer("not-met", said, refs)

@@ -31,7 +31,12 @@ class Openings:
 
 
 def openings(
-    chart: Chart, track: Track, billers: tuple[str, ...], month: ServiceMonth, rules: Rules, switches: Switches
+    chart: Chart,
+    track: Track,
+    billers: tuple[str, ...],
+    month: ServiceMonth,
+    rules: Rules,
+    switches: Switches,
 ) -> Openings:
     """Qualifying visits by a billing practitioner up to the end of the month."""
     certain: list[Opening] = []
@@ -92,6 +97,6 @@ def _first(found: tuple[Opening, ...], spans: list[Span]) -> tuple[datetime, Vis
         (max(start, window[0]), visit)
         for start, end in spans
         for window, visit in found
-        if start < window[1] and window[0] < end or start == end and window[0] <= start < window[1]
+        if (start < window[1] and window[0] < end) or (start == end and window[0] <= start < window[1])
     ]
     return min(starts, key=lambda s: (s[0], s[1].ref), default=None)

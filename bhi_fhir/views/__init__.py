@@ -7,7 +7,7 @@ msgspec decodes it about a hundred times faster than a full FHIR model and says 
 from bhi_fhir.views.care_team import CareTeam
 from bhi_fhir.views.charge_item import ChargeItem
 from bhi_fhir.views.claim import Claim
-from bhi_fhir.views.common import Row
+from bhi_fhir.views.common import Row as Row
 from bhi_fhir.views.condition import Condition
 from bhi_fhir.views.consent import Consent
 from bhi_fhir.views.coverage import Coverage
@@ -44,5 +44,3 @@ VIEWS: dict[str, type[Row]] = {
     )
 }
 """Every resource type that is read, by its name."""
-
-__all__ = ["VIEWS", "Row", *VIEWS]

@@ -96,9 +96,7 @@ async def test_a_charge_that_a_person_has_moved_on_is_left_alone(client: BhiClie
     assert stored["status"] == "billable"
 
 
-async def test_a_draft_that_differs_is_left_alone_and_the_elements_are_named(
-    client: BhiClient, patient: str
-) -> None:
+async def test_a_draft_that_differs_is_left_alone_and_the_elements_are_named(client: BhiClient, patient: str) -> None:
     await deliver(client, drafts_of(patient), SITE, NOW)
     more = drafts_of(patient, replace(COCM_FIRST, lines=(monthly("99492", units=2),)))
     charge, claim = await deliver(client, more, SITE, NOW)

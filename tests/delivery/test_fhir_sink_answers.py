@@ -23,10 +23,7 @@ BASE = "https://ehr.example.org/fhir"
 NOW = datetime(2026, 4, 1, 6, tzinfo=UTC)
 DRAFTS = draft(COCM_FIRST, MARIA, RUN)
 CHARGE, CLAIM = (json.loads(resource.model_dump_json()) for resource in DRAFTS.resources)
-MADE = [
-    {"response": {"status": "201 Created", "location": f"{kind}/1/_history/1"}}
-    for kind in ("ChargeItem", "Claim")
-]
+MADE = [{"response": {"status": "201 Created", "location": f"{kind}/1/_history/1"}} for kind in ("ChargeItem", "Claim")]
 ATTESTED = [{"response": {"status": "201 Created", "location": "Provenance/1/_history/1"}}]
 
 

@@ -117,9 +117,7 @@ COCM_LATER = replace(
     minutes=Minutes(counted=110),
     lines=(monthly("99494", units=2), monthly("99493")),
     candidates=(
-        Candidate(
-            "99493", "billable", 1, (met("minutes", "Encounter/call-1"), met("consent", "Consent/verbal"))
-        ),
+        Candidate("99493", "billable", 1, (met("minutes", "Encounter/call-1"), met("consent", "Consent/verbal"))),
         Candidate("99494", "billable", 2, (met("minutes", "Encounter/call-1"),)),
     ),
 )
@@ -137,9 +135,7 @@ GENERAL = Decision(
     minutes=Minutes(counted=24),
     lines=(monthly("99484"),),
     candidates=(
-        Candidate(
-            "99484", "billable", 1, (met("minutes", "Encounter/paul-call"), met("consent", "Consent/paul"))
-        ),
+        Candidate("99484", "billable", 1, (met("minutes", "Encounter/paul-call"), met("consent", "Consent/paul"))),
         Candidate(
             "G0323",
             "not-billable",

@@ -15,7 +15,8 @@ Issue = tuple[str, str, str, str]
 
 
 def entries(decided: Sequence[tuple[Decision, Chart]], set_aside: Sequence[SetAside] = ()) -> list[Any]:
-    return list(draft_bundle(decided, set_aside, RUN).entry or ())
+    named = [("maria.json", decision, chart) for decision, chart in decided]
+    return list(draft_bundle(named, set_aside, RUN).entry or ())
 
 
 def issues(outcome: Any) -> list[Issue]:
@@ -35,8 +36,8 @@ def test_each_patient_has_charges_then_claims_then_one_outcome() -> None:
 
 
 def test_no_full_url_stands_twice_even_if_two_files_hold_the_same_patient() -> None:
-    twice = [(replace(COCM_FIRST, file=name), MARIA) for name in ("a.json", "b.json")]
-    urls = [entry.fullUrl for entry in entries(twice)]
+    twice = [(name, COCM_FIRST, MARIA) for name in ("a.json", "b.json")]
+    urls = [entry.fullUrl for entry in draft_bundle(twice, [], RUN).entry]
     assert len(set(urls)) == len(urls) == 6
     assert all(url.startswith("urn:uuid:") for url in urls)
 
@@ -73,9 +74,7 @@ def test_what_a_person_can_still_decide_is_a_warning_and_what_is_simply_so_infor
 
 
 def test_withheld_parts_warnings_and_missing_claims_are_told() -> None:
-    decision = replace(
-        COCM_FIRST, withheld=("Encounter was not read whole.",), warnings=("99494 is unusual.",)
-    )
+    decision = replace(COCM_FIRST, withheld=("Encounter was not read whole.",), warnings=("99494 is unusual.",))
     found = the_issues(decision, replace(MARIA, covers=()))
     assert [(severity, code, what) for severity, code, what, _ in found[1:4]] == [
         ("warning", "incomplete", "record not whole"),

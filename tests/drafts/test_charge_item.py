@@ -21,15 +21,9 @@ def the_charge(decision: Decision = COCM_FIRST, chart: Chart = MARIA, month: Ser
 @pytest.mark.parametrize(
     ("month", "start", "end"),
     [
-        pytest.param(
-            0, "2026-03-01T00:00:00-06:00", "2026-03-31T23:59:59-05:00", id="an hour shorter in March"
-        ),
-        pytest.param(
-            1, "2026-04-01T00:00:00-05:00", "2026-04-30T23:59:59-05:00", id="summer time throughout"
-        ),
-        pytest.param(
-            8, "2026-11-01T00:00:00-05:00", "2026-11-30T23:59:59-06:00", id="an hour longer in November"
-        ),
+        pytest.param(0, "2026-03-01T00:00:00-06:00", "2026-03-31T23:59:59-05:00", id="an hour shorter in March"),
+        pytest.param(1, "2026-04-01T00:00:00-05:00", "2026-04-30T23:59:59-05:00", id="summer time throughout"),
+        pytest.param(8, "2026-11-01T00:00:00-05:00", "2026-11-30T23:59:59-06:00", id="an hour longer in November"),
     ],
 )
 def test_the_occurrence_is_the_month_in_the_practices_own_time(month: int, start: str, end: str) -> None:
@@ -49,9 +43,7 @@ def test_a_site_may_have_lines_that_need_review_drafted_too() -> None:
 
 
 def test_the_definition_is_the_rule_with_its_version() -> None:
-    assert the_charge().definitionCanonical == [
-        "https://bhi.example.org/fhir/ChargeItemDefinition/99492|2026.1"
-    ]
+    assert the_charge().definitionCanonical == ["https://bhi.example.org/fhir/ChargeItemDefinition/99492|2026.1"]
 
 
 def test_a_code_without_a_title_has_no_text_and_no_code_has_a_display() -> None:
@@ -72,9 +64,7 @@ def test_a_code_without_a_title_has_no_text_and_no_code_has_a_display() -> None:
 def test_the_context_is_the_episode_of_the_program_or_nothing(
     program: Program, period: Period, context: str | None
 ) -> None:
-    found = the_charge(
-        chart=replace(MARIA, care_episodes=(CareEpisode("EpisodeOfCare/e", program, period),))
-    ).context
+    found = the_charge(chart=replace(MARIA, care_episodes=(CareEpisode("EpisodeOfCare/e", program, period),))).context
     assert (found.reference if found else None) == context
 
 

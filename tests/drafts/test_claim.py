@@ -141,9 +141,7 @@ def test_a_claim_without_a_diagnosis_is_drafted_and_says_so() -> None:
 
 
 def test_the_labels_of_coverage_and_diagnoses_are_carried_too() -> None:
-    labelled = tuple(
-        (ref, "urn:x", ref) for ref in ("Coverage/medigap", "Condition/anxiety", "Condition/diabetes")
-    )
+    labelled = tuple((ref, "urn:x", ref) for ref in ("Coverage/medigap", "Condition/anxiety", "Condition/diabetes"))
     claim = the_claim(chart=replace(MARIA, security=labelled))
     assert [label.code for label in claim.meta.security] == ["Condition/anxiety", "Coverage/medigap"]
 

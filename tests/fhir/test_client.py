@@ -43,9 +43,7 @@ def test_a_token_that_cannot_stand_in_a_header_is_refused_without_repeating_it(t
 
 
 @pytest.mark.parametrize(("user", "password"), [("a:b", "x"), ("a", "SECRET\r\n"), ("a\n", "x")])
-def test_a_password_that_cannot_stand_in_a_header_is_refused_without_repeating_it(
-    user: str, password: str
-) -> None:
+def test_a_password_that_cannot_stand_in_a_header_is_refused_without_repeating_it(user: str, password: str) -> None:
     with pytest.raises(UsageError) as caught:
         basic(user, password)
     assert "SECRET" not in str(caught.value)
@@ -147,7 +145,7 @@ async def test_a_get_is_given_up_in_the_end(
         ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}, LONGEST_PAUSE_S),
     ],
 )
-async def test_the_server_is_asked_again_when_it_says_but_never_later_than_the_cap(  # noqa: PLR0917
+async def test_the_server_is_asked_again_when_it_says_but_never_later_than_the_cap(
     client: BhiClient,
     base: str,
     respx_mock: respx.MockRouter,
@@ -161,9 +159,7 @@ async def test_the_server_is_asked_again_when_it_says_but_never_later_than_the_c
     assert waits == [seconds]
 
 
-@pytest.mark.parametrize(
-    "asked", ["soon", "-5", "Sun, 01 Mar 2020 12:00:00 GMT", "Sun, 01 Mar 2026 12:00:00"]
-)
+@pytest.mark.parametrize("asked", ["soon", "-5", "Sun, 01 Mar 2020 12:00:00 GMT", "Sun, 01 Mar 2026 12:00:00"])
 async def test_an_unreadable_or_past_retry_after_leaves_the_ordinary_pause(
     client: BhiClient, base: str, respx_mock: respx.MockRouter, waits: list[float], asked: str
 ) -> None:
@@ -240,9 +236,7 @@ async def test_the_byte_limit_counts_what_is_decompressed(
         await client.ask("GET", "Patient/maria")
 
 
-async def test_broken_compression_is_no_answer(
-    client: BhiClient, base: str, respx_mock: respx.MockRouter
-) -> None:
+async def test_broken_compression_is_no_answer(client: BhiClient, base: str, respx_mock: respx.MockRouter) -> None:
     broken = httpx.Response(200, stream=httpx.ByteStream(b"no gzip"), headers={"Content-Encoding": "gzip"})
     respx_mock.get(f"{base}/Patient/maria").mock(return_value=broken)
     with pytest.raises(Incomplete, match="compression"):

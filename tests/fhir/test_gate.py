@@ -101,9 +101,7 @@ def gate() -> Gate:
 
 
 @pytest.mark.parametrize(("link", "requested"), ADMITTED.items())
-def test_a_link_of_the_configured_server_is_rewritten_onto_its_base(
-    gate: Gate, link: str, requested: str
-) -> None:
+def test_a_link_of_the_configured_server_is_rewritten_onto_its_base(gate: Gate, link: str, requested: str) -> None:
     assert gate.admit(link) == requested
 
 
@@ -130,9 +128,7 @@ def test_a_server_at_the_root_of_its_host_has_every_path() -> None:
     assert Gate("https://good.example").admit("/Encounter?page=2") == "https://good.example/Encounter?page=2"
 
 
-@pytest.mark.parametrize(
-    "base_url", ["http://127.0.0.2/fhir", "http://LOCALHOST/fhir", "http://[::1]:80/fhir"]
-)
+@pytest.mark.parametrize("base_url", ["http://127.0.0.2/fhir", "http://LOCALHOST/fhir", "http://[::1]:80/fhir"])
 def test_http_is_allowed_on_this_machine(base_url: str) -> None:
     assert Gate(base_url).loopback
 

@@ -39,9 +39,7 @@ async def test_all_pages_are_read_in_order(client: BhiClient, respx_mock: respx.
     first = respx_mock.get(URL, params__eq={"patient": "maria", "date": ["ge2026-03-01", "lt2026-04-01"]})
     first.respond(200, json=page(encounter(1), encounter(2), next_link=f"{URL}?ct=a%2Bb%7C", total=3))
     second = respx_mock.get(f"{URL}?ct=a%2Bb%7C").respond(200, json=page(encounter(3)))
-    params = client.resources("Encounter").search(
-        patient="maria", date__ge="2026-03-01", date__lt="2026-04-01"
-    )
+    params = client.resources("Encounter").search(patient="maria", date__ge="2026-03-01", date__lt="2026-04-01")
     result = await search(client, "Encounter", params.params)
     assert ids(result.entries) == ["e1", "e2", "e3"]
     assert result.full_urls == (f"{URL}/e1", f"{URL}/e2", f"{URL}/e3")
@@ -51,9 +49,7 @@ async def test_all_pages_are_read_in_order(client: BhiClient, respx_mock: respx.
     assert second.calls.last.request.url.raw_path.endswith(b"?ct=a%2Bb%7C")
 
 
-async def test_a_resource_keeps_the_bytes_that_the_server_sent(
-    client: BhiClient, respx_mock: respx.MockRouter
-) -> None:
+async def test_a_resource_keeps_the_bytes_that_the_server_sent(client: BhiClient, respx_mock: respx.MockRouter) -> None:
     sent = b'{ "resourceType":"Encounter", "x": 20.10 }'
     body = b'{"entry":[{"resource":' + sent + b'}],"resourceType":"Bundle"}'
     respx_mock.get(URL).respond(200, content=body)
@@ -90,9 +86,7 @@ async def test_a_foreign_next_link_is_not_followed_and_the_search_is_not_whole(
     assert "Not all of Encounter could be read: the next page cannot be asked for" in result.withheld[0]
 
 
-async def test_a_next_link_without_an_address_is_a_lost_page(
-    client: BhiClient, respx_mock: respx.MockRouter
-) -> None:
+async def test_a_next_link_without_an_address_is_a_lost_page(client: BhiClient, respx_mock: respx.MockRouter) -> None:
     respx_mock.get(URL).respond(200, json=page(encounter(1)) | {"link": [{"relation": "next"}]})
     assert not (await search(client, "Encounter", PARAMS)).complete
 
@@ -104,9 +98,7 @@ async def test_pages_that_go_round_in_a_circle_end(client: BhiClient, respx_mock
     assert result.withheld == ("Not all of Encounter could be read: the pages go round in a circle.",)
 
 
-async def test_the_caps_on_pages_and_resources_are_said(
-    client: BhiClient, respx_mock: respx.MockRouter
-) -> None:
+async def test_the_caps_on_pages_and_resources_are_said(client: BhiClient, respx_mock: respx.MockRouter) -> None:
     def numbered(request: httpx.Request) -> httpx.Response:
         number = int(request.url.params.get("p", "1"))
         return httpx.Response(200, json=page(encounter(number), next_link=f"{URL}?p={number + 1}"))
@@ -231,9 +223,7 @@ async def test_a_refused_first_page_is_an_error(client: BhiClient, respx_mock: r
         await search(client, "Encounter", PARAMS)
 
 
-async def test_a_parameter_that_the_server_ignored_is_noted(
-    client: BhiClient, respx_mock: respx.MockRouter
-) -> None:
+async def test_a_parameter_that_the_server_ignored_is_noted(client: BhiClient, respx_mock: respx.MockRouter) -> None:
     answer = page(encounter(1))
     answer["link"] = [{"relation": "self", "url": f"{URL}?patient:Patient=maria&_offset=0"}]
     respx_mock.get(URL).respond(200, json=answer)
@@ -298,17 +288,13 @@ async def test_what_an_identifier_finds_is_filtered_again(
 ) -> None:
     """A server that ignores the parameter answers with every charge that it has."""
     route = respx_mock.get(f"{base}/ChargeItem")
-    route.respond(
-        200, json=page(charge(1, "x,1"), charge(2, "x2"), {"resourceType": "ChargeItem", "id": "c3"})
-    )
+    route.respond(200, json=page(charge(1, "x,1"), charge(2, "x2"), {"resourceType": "ChargeItem", "id": "c3"}))
     found = await find_by_identifier(client, "ChargeItem", "urn:bhi-fhir:draft", "x,1")
     assert ids(found) == ["c1"]
     assert route.calls.last.request.url.params["identifier"] == r"urn:bhi-fhir:draft|x\,1"
 
 
-@pytest.mark.parametrize(
-    "odd", [outcome("warning", "processing"), {"resourceType": "ChargeItem", "identifier": 7}]
-)
+@pytest.mark.parametrize("odd", [outcome("warning", "processing"), {"resourceType": "ChargeItem", "identifier": 7}])
 async def test_no_charge_found_is_only_believed_of_a_whole_answer(
     client: BhiClient, base: str, respx_mock: respx.MockRouter, odd: dict[str, Any]
 ) -> None:

@@ -47,7 +47,7 @@ def response(*entries: dict[str, Any]) -> dict[str, Any]:
         ({"response": {"status": "204", "location": "https://x/?Claim/7/_history/2#y"}}, None, None),
     ],
 )
-async def test_where_the_resource_went_is_read_in_every_form(  # noqa: PLR0917
+async def test_where_the_resource_went_is_read_in_every_form(
     client: BhiClient,
     base: str,
     respx_mock: respx.MockRouter,
@@ -81,18 +81,14 @@ async def test_an_inner_412_is_a_conflict_of_that_entry_only(
     assert "412, multiple-matches" in str(stale.problem)
 
 
-async def test_an_inner_refusal_carries_its_status(
-    client: BhiClient, base: str, respx_mock: respx.MockRouter
-) -> None:
+async def test_an_inner_refusal_carries_its_status(client: BhiClient, base: str, respx_mock: respx.MockRouter) -> None:
     respx_mock.post(base).respond(200, json=response({"response": {"status": "422"}}))
     [answer] = await transact(client, ONE)
     assert isinstance(answer.problem, Refused)
     assert answer.problem.status == 422
 
 
-@pytest.mark.parametrize(
-    ("status", "error"), [(412, Conflict), (409, Conflict), (400, Refused), (503, Refused)]
-)
+@pytest.mark.parametrize(("status", "error"), [(412, Conflict), (409, Conflict), (400, Refused), (503, Refused)])
 async def test_a_transaction_that_is_refused_as_a_whole_raises(
     client: BhiClient, base: str, respx_mock: respx.MockRouter, status: int, error: type[Exception]
 ) -> None:
