@@ -197,29 +197,30 @@ class Record:
 
     def visit(self, code: str, date: Day, by: str | None = None, *, at: str = "08:30", **fields: Any) -> Self:
         """Half an hour in the practice, finished, with a billing code."""
-        period = self.period(date, at, 30)
-        return self._encounter("visit", "AMB", billing_code(code), by or self.biller, period=period, **fields)
+        fields = {"period": self.period(date, at, 30)} | fields
+        return self._encounter("visit", "AMB", billing_code(code), by or self.biller, **fields)
 
     def work(
         self, minutes: float, day: Day = 3, at: str = "10:00", kind: Many = "follow-up",
         by: Many | None = None, **fields: Any,
     ) -> Self:  # fmt: skip
         """A timed Encounter, finished and virtual, by the record's care manager or staff."""
-        period, type_ = self.period(day, at, minutes), concept(ACTIVITY, *_many(kind))
-        return self._encounter("work", "VR", type_, by or self.worker, period=period, **fields)
+        fields = {"period": self.period(day, at, minutes)} | fields
+        return self._encounter("work", "VR", concept(ACTIVITY, *_many(kind)), by or self.worker, **fields)
 
     def work_procedure(
         self, minutes: float, day: Day = 3, at: str = "10:00", kind: Many = "follow-up",
         by: Many | None = None, **fields: Any,
     ) -> Self:  # fmt: skip
         """A timed Procedure, completed; `encounter={"reference": …}` puts it inside one."""
-        period = self.period(day, at, minutes)
-        return self._procedure("procedure", kind, by or self.worker, performedPeriod=period, **fields)
+        fields = {"performedPeriod": self.period(day, at, minutes)} | fields
+        return self._procedure("procedure", kind, by or self.worker, **fields)
 
     def note(self, kind: str, day: Day = 10, by: Many | None = None, **fields: Any) -> Self:
         """Work that is documented with a date and no time: a completed Procedure."""
         by = by or ("psych" if kind == "psychiatric-review" else self.worker)
-        return self._procedure(kind, kind, by, performedDateTime=self.date(day), **fields)
+        fields = {"performedDateTime": self.date(day)} | fields
+        return self._procedure(kind, kind, by, **fields)
 
     def scale(
         self, score: int = 11, panel: Literal["phq-9", "gad-7"] = "phq-9", day: Day = 10, *,
@@ -261,6 +262,17 @@ class Record:
             "item": item,
         }
         return self._new("Claim", "claim", what, fields)
+
+    def emergency(self, start: str, end: str | None = None, **fields: Any) -> Self:
+        """An emergency department visit, finished, between two local date-times."""
+        period = {"start": self.when(start)} | ({"end": self.when(end)} if end else {})
+        what = {
+            "status": "finished",
+            "class": {"system": f"{HL7}v3-ActCode", "code": "EMER"},
+            "subject": self.subject,
+            "period": period,
+        }
+        return self._new("Encounter", "emergency", what, fields)
 
     # -- what differs
 

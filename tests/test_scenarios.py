@@ -27,7 +27,7 @@ BUILDERS = {
     "general": general_record,
     "g0323": g0323_record,
 }
-SAID = {"title", "source", "from", "month", "do", "full_urls", "set", "covers"}
+SAID = {"title", "source", "from", "month", "do", "full_urls", "set", "site", "covers"}
 EXPECTED = {
     "billable",
     "review",
@@ -38,6 +38,8 @@ EXPECTED = {
     "episode",
     "next",
     "set_aside",
+    "dates",
+    "warnings",
 }
 
 
@@ -78,7 +80,8 @@ def _decide(row: Row) -> Decided:
         url = urls.get(name, entry["fullUrl"])
         sources.append(Source("scenario", f"entry[{number}]", json.dumps(entry["resource"]).encode(), url))
     overrides = [f"{key}={json.dumps(value)}" for key, value in row.get("set", {}).items()]
-    return Desk.open(SITE, month, overrides).decide(sources)
+    site = TABLES / row["site"] if "site" in row else SITE
+    return Desk.open(site, month, overrides).decide(sources)
 
 
 def _step(record: Record, step: Row) -> None:
@@ -108,6 +111,10 @@ def _answer(key: str, decided: Decided, row: Row) -> Any:
     if key == "next":
         following = decision.minutes.next
         return {following.code: following.at} if following else {}
+    if key == "dates":
+        return {line.code: str(line.date_of_service) for line in decision.lines}
+    if key == "warnings":
+        return len(decision.warnings)
     if key == "episode":
         return decision.episode.kind if decision.episode else "none"
     return decision.minutes.counted if key == "counted" else len(decided.set_aside)

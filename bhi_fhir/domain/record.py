@@ -7,7 +7,7 @@ References are strings: "Type/id", else the fullUrl under which the resource sto
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from enum import StrEnum
 
 from bhi_fhir.domain.time import ALWAYS, Moment, Period, Span
@@ -47,6 +47,8 @@ class Withheld:
 
     part: str
     reason: str
+    began: str = ""
+    """The day from which the missing resource speaks ("2026-03-04"), where that much of it can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,9 +252,14 @@ class Chart:
         known = self.people.get(person)
         return known.kinds if known else frozenset()
 
-    def lacks(self, *parts: str) -> str:
-        """Why absence proves nothing in one of these parts of the record; "" if they were read whole."""
+    def lacks(self, *parts: str, before: date | None = None) -> str:
+        """Why absence proves nothing in one of these parts of the record; "" if they were read whole.
+
+        `before`: only what may speak of an earlier time matters.
+        """
         for held in self.withheld:
             if held.part == "*" or held.part in parts:
+                if before and held.began > str(before):
+                    continue
                 return held.reason
         return ""

@@ -26,7 +26,7 @@ def showing(what: str) -> Iterator[Callable[[int, int], None]]:
 
 def _lines(what: str) -> Callable[[int, int], None]:
     def say(done: int, total: int) -> None:
-        if done == total or done % max(1, total // 10) == 0:
+        if done == total or done % max(10, total // 10) == 0:
             print(json.dumps({"event": what, "done": done, "of": total}), file=sys.stderr, flush=True)  # noqa: T201
 
     return say

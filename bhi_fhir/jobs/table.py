@@ -74,7 +74,8 @@ def leading(decision: Decision) -> Candidate | None:
     if decision.lines:
         first = decision.lines[0].code
         return next(c for c in decision.candidates if c.code == first)
-    return min(decision.candidates, key=lambda c: c.blocked, default=None)
+    near = decision.minutes.next.code if decision.minutes.next else ""
+    return min(decision.candidates, key=lambda c: (c.blocked, c.code != near), default=None)
 
 
 def _sentence(finding: Finding | None) -> str:

@@ -275,7 +275,8 @@ class Record:
         """Set a record aside; what rests on it is unknown for its patient, or for all if it names none."""
         self.set_aside.append(SetAside(source.file, source.at, key, reason))
         if kind:
-            self.withheld.append((_subject(source.json, kind), Withheld(kind, f"{key} was set aside: {reason}")))
+            patient, began = _what_can_be_read(source.json, kind)
+            self.withheld.append((patient, Withheld(kind, f"{key} was set aside: {reason}", began)))
 
     def _alias(self, key: str, full_url: str) -> None:
         self._aliases[full_url] = key
@@ -376,11 +377,23 @@ def _content(raw: bytes | msgspec.Raw) -> bytes:
     return msgspec.json.encode(resource, order="deterministic")
 
 
-def _subject(raw: bytes | msgspec.Raw, kind: str) -> str | None:
-    """Whom a broken resource speaks of, if that much of it can be read."""
+def _what_can_be_read(raw: bytes | msgspec.Raw, kind: str) -> tuple[str | None, str]:
+    """Of a broken resource: the patient whom it names, and the day from which it speaks; None and "" if neither."""
     try:
         resource: Any = msgspec.json.decode(raw)
-        text = resource[SUBJECT[kind]]["reference"]
-    except (msgspec.DecodeError, RecursionError, KeyError, TypeError):
-        return None
-    return text if isinstance(text, str) else None
+    except (msgspec.DecodeError, RecursionError):
+        return None, ""
+    patient = _at(resource, SUBJECT.get(kind, ""), "reference")
+    days = [
+        _at(resource, "period", "start"),
+        _at(resource, "performedPeriod", "start"),
+        _at(resource, "performedDateTime"),
+        _at(resource, "actualPeriod", "start"),
+    ]
+    return patient, next((d[:10] for d in days if d and len(d) >= 10), "")
+
+
+def _at(resource: Any, *path: str) -> str | None:
+    for name in path:
+        resource = resource.get(name) if isinstance(resource, dict) else None
+    return resource if isinstance(resource, str) else None

@@ -170,7 +170,8 @@ def episode_month(case: Case) -> Answer:
     said = ServiceMonth(first, case.month.zone)
     if course.doubtful_first_month:
         return Answer("unknown", "earlier work whose time cannot be read may make another month the first")
-    if is_first and (reason := case.chart.lacks("Encounter", "Procedure", "ChargeItem", "Claim")):
+    earlier = case.month.first_day
+    if is_first and (reason := case.chart.lacks("Encounter", "Procedure", "ChargeItem", "Claim", before=earlier)):
         return Answer("unknown", reason)
     wants_first = case.code.episode_month == "initial"
     because = f"{said} is the episode's first calendar month" + ("" if is_first else f", {case.month} a later one")

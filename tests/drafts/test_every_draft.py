@@ -1,0 +1,31 @@
+"""Every draft of every golden record and example, through a validator that the project is not built with."""
+
+import json
+from pathlib import Path
+
+import fhirkit
+import pytest
+from make_examples import FOLDER, MONTH
+
+from bhi_fhir.jobs.desk import Desk
+from bhi_fhir.jobs.drafting import bundle
+from bhi_fhir.jobs.evaluate import evaluate
+
+TESTS = Path(__file__).parents[1]
+CASES = sorted((TESTS / "golden" / "cases").glob("*.bundle.json"))
+SITE = TESTS / "golden" / "site"
+
+
+def drafts(files: list[Path], month: str) -> list[dict[str, object]]:
+    done = evaluate(Desk.open(SITE, month), [str(f) for f in files])
+    made = bundle(done, done.desk.month.last_day)
+    assert fhirkit.validate(made) == []
+    return [entry["resource"] for entry in json.loads(made).get("entry", [])]
+
+
+@pytest.mark.parametrize(("files", "month"), [(CASES, "2026-03"), (sorted(FOLDER.glob("*.json")), MONTH)])
+def test_an_independent_validator_accepts_every_draft(files: list[Path], month: str) -> None:
+    made = drafts(files, month)
+    assert {r["resourceType"] for r in made} == {"ChargeItem", "Claim", "OperationOutcome"}
+    wrong = {str(r.get("id")): found for r in made if (found := fhirkit.validate(json.dumps(r)))}
+    assert wrong == {}

@@ -1,0 +1,206 @@
+"""The command line as a user meets it: one clear sentence, the right exit status, and the good records decided."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from record import cocm_record
+
+from bhi_fhir.cli import cli, main
+from bhi_fhir.jobs import files
+
+SITE = Path(__file__).parents[1] / "mappings" / "sites" / "example"
+
+
+def good() -> dict[str, Any]:
+    return cocm_record().work(36).bundle()
+
+
+def save(folder: Path, name: str, content: object) -> str:
+    path = folder / name
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return str(path)
+
+
+def evaluate(*arguments: str, month: str = "2026-03", site: Path = SITE, stdin: bytes | None = None) -> Result:
+    command = ["evaluate", "--site", str(site), "--month", month, *arguments]
+    return CliRunner().invoke(cli, command, input=stdin)
+
+
+def decided(result: Result) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(result.stdout)
+    return answer
+
+
+def lines(result: Result) -> list[dict[str, int]]:
+    return [{line["code"]: line["units"] for line in r["lines"]} for r in decided(result)["results"]]
+
+
+def test_a_file_in_order_exits_0(tmp_path: Path) -> None:
+    done = evaluate("--format", "json", save(tmp_path, "a.json", good()))
+    assert (done.exit_code, done.stderr, lines(done)) == (0, "", [{"99492": 1}])
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        pytest.param("not json {", "it is not JSON", id="a file that is not JSON"),
+        pytest.param("", "the file is empty", id="an empty file"),
+        pytest.param({"resourceType": "Bundle", "type": "collection"}, "it holds no patient", id="an empty Bundle"),
+        pytest.param([1, 2], "it is no FHIR resource", id="an array of numbers"),
+        pytest.param({"hello": "world"}, "it is no FHIR resource", id="JSON that is no FHIR"),
+    ],
+)
+def test_a_file_with_nothing_in_it_is_set_aside_with_one_sentence(
+    tmp_path: Path, content: object, sentence: str
+) -> None:
+    done = evaluate("--format", "json", save(tmp_path, "odd.json", content))
+    assert done.exit_code == 1
+    assert sentence in done.stderr
+    assert decided(done)["results"] == []
+    assert {s["file"] for s in decided(done)["set_aside"]} == {str(tmp_path / "odd.json")}
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        pytest.param({"resource": {"resourceType": "Observation", "id": "x", "status": []}}, "not R4's, at status",
+                     id="of a wrong shape"),
+        pytest.param({"fullUrl": "urn:x"}, "without a resource", id="without a resource"),
+        pytest.param(42, "no Bundle entry", id="that is a number"),
+        pytest.param({"resource": {"resourceType": "Enconter", "id": "x"}}, "no FHIR R4 resource type",
+                     id="of a type that does not exist"),
+        pytest.param({"resource": {"resourceType": "Procedure", "id": "x", "occurrenceDateTime": "2026-03-03"}},
+                     "shape of R5 (occurrenceDateTime)", id="of R5"),
+    ],
+)  # fmt: skip
+def test_one_broken_entry_costs_only_itself(tmp_path: Path, entry: object, sentence: str) -> None:
+    record = good()
+    record["entry"].insert(2, entry)
+    done = evaluate("--format", "json", save(tmp_path, "a.json", record))
+    assert done.exit_code == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "entry[2]" in done.stderr
+    assert sentence in done.stderr
+    assert lines(done) == [{"99492": 1}]
+
+
+def test_a_broken_encounter_of_the_month_itself_raises_no_doubt_about_the_first_month(tmp_path: Path) -> None:
+    broken = {"resourceType": "Encounter", "id": "x", "status": 1, "subject": {"reference": "Patient/maria"}}
+    for start, status in (("2026-03-09T10:00:00-05:00", "billable"), ("2026-01-09T10:00:00-06:00", "needs-review")):
+        record = good()
+        record["entry"].append({"resource": {**broken, "period": {"start": start}}})
+        done = evaluate("--format", "json", save(tmp_path, "a.json", record))
+        assert [line["status"] for line in decided(done)["results"][0]["lines"]] == [status]
+
+
+def test_a_document_beyond_the_limit_is_set_aside_and_the_next_file_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "MAX_DOCUMENT", 30_000)
+    big = good()
+    big["entry"] *= 5
+    done = evaluate("--format", "json", save(tmp_path, "big.json", big), save(tmp_path, "good.json", good()))
+    assert done.exit_code == 1
+    assert "one document of more than" in done.stderr
+    assert lines(done) == [{"99492": 1}]
+
+
+def test_ndjson_beyond_the_document_limit_is_read_by_line_and_a_long_line_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "MAX_DOCUMENT", 3_000)
+    monkeypatch.setattr(files, "MAX_LINE", 2_500)
+    long = json.dumps({"resourceType": "DocumentReference", "id": "x", "description": "y" * 5_000})
+    done = evaluate("--format", "json", save(tmp_path, "a.ndjson", cocm_record().work(36).ndjson() + long + "\n"))
+    assert done.exit_code == 1
+    assert "the line is longer than" in done.stderr
+    assert lines(done) == [{"99492": 1}]
+
+
+def test_standard_input_and_ndjson_and_arrays_are_read_alike(tmp_path: Path) -> None:
+    resources = [entry["resource"] for entry in good()["entry"]]
+    piped = evaluate("--format", "json", "-", stdin=json.dumps(good()).encode())
+    array = evaluate("--format", "json", save(tmp_path, "a.json", resources))
+    ndjson = evaluate("--format", "json", save(tmp_path, "a.ndjson", "\n".join(map(json.dumps, resources))))
+    assert lines(piped) == lines(array) == lines(ndjson) == [{"99492": 1}]
+
+
+def test_a_patient_without_a_birth_date_is_decided_as_usual(tmp_path: Path) -> None:
+    done = evaluate(
+        "--format", "json", save(tmp_path, "a.json", cocm_record().change("Patient", birthDate=None).work(36).bundle())
+    )
+    assert (done.exit_code, lines(done)) == (0, [{"99492": 1}])
+
+
+@pytest.mark.parametrize("month", ["2026-13", "2026-00", "march", "2026-3", ""])
+def test_a_month_that_is_none_is_wrong_usage(
+    tmp_path: Path, month: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        run_main(monkeypatch, "evaluate", "--site", str(SITE), "--month", month, save(tmp_path, "a.json", good())) == 2
+    )
+    assert "is not a month like 2026-03" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("toml", "sentence"),
+    [
+        ('name = "x"', "time_zone is missing"),
+        ('name = "x"\ntime_zone = "Mars/Olympus"', "time_zone is no IANA time zone"),
+        ('name = "x"\ntime_zone = "UTC"\nfoo = 1', "foo is not a known key"),
+        ('name = "x"\ntime_zone = "UTC"\n[policy]\ng2214_min = 17', "g2214_min must be one of 16, 30"),
+        ('name = "x"\ntime_zone = "UTC"\n[policy]\ng2214_min = "16"', "g2214_min must be a whole number"),
+        ('name = "x"\ntime_zone = "UTC"\n[fhir]\nconcurrency = "many"', "fhir.concurrency"),
+        ("name = ", "is not readable TOML"),
+    ],
+)
+def test_a_site_that_is_wrong_is_refused_with_file_and_key(
+    tmp_path: Path, toml: str, sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "site.toml").write_text(toml)
+    record = save(tmp_path, "a.json", good())
+    assert run_main(monkeypatch, "evaluate", "--site", str(tmp_path), "--month", "2026-03", record) == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert str(tmp_path / "site.toml") in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_a_missing_file_and_a_missing_site_are_wrong_usage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_main(monkeypatch, "evaluate", "--site", str(SITE), "--month", "2026-03", str(tmp_path / "no.json")) == 2
+    assert run_main(monkeypatch, "evaluate", "--site", str(tmp_path), "--month", "2026-03", "-") == 2
+    assert "no.json is no file" in capsys.readouterr().err
+
+
+def test_a_month_without_verified_policy_is_shown_and_not_drafted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = save(tmp_path, "a.json", cocm_record("2027-01").work(36).bundle())
+    command = ("evaluate", "--site", str(SITE), "--month", "2027-01", "--format", "json", record)
+    assert run_main(monkeypatch, *command) == 2
+    said = capsys.readouterr()
+    assert "bhi_fhir/policy/codes/" in said.err
+    result = json.loads(said.out)["results"][0]
+    assert (result["lines"], result["minutes"]["counted"]) == ([], 36)
+
+
+def test_a_server_that_cannot_be_reached_is_status_3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "site.toml").write_text('name = "x"\ntime_zone = "UTC"\n[fhir]\nbase_url = "http://127.0.0.1:9/fhir"')
+    assert run_main(monkeypatch, "sync", "--site", str(tmp_path), "--month", "2026-03") == 3
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """The real entry point, which turns errors into statuses."""
+    monkeypatch.setattr("sys.argv", ["bhi-fhir", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert isinstance(stop.value.code, int)
+    return stop.value.code
