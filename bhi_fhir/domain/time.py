@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from zoneinfo import ZoneInfo
 
 Span = tuple[datetime, datetime]
@@ -99,7 +100,7 @@ class ServiceMonth:
 
     @property
     def span(self) -> Span:
-        return midnight(self.first_day, self.zone), midnight(self.shifted(1).first_day, self.zone)
+        return _month_span(self.index, self.zone)
 
     def holds(self, moment: Moment | None) -> bool:
         """True if the moment lies in this month for certain: an instant, a day, or this very month."""
@@ -117,6 +118,12 @@ class ServiceMonth:
 
     def __str__(self) -> str:
         return f"{self.index // 12:04d}-{self.index % 12 + 1:02d}"
+
+
+@cache
+def _month_span(index: int, zone: ZoneInfo) -> Span:
+    first, after = ServiceMonth(index, zone).first_day, ServiceMonth(index + 1, zone).first_day
+    return midnight(first, zone), midnight(after, zone)
 
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:

@@ -49,7 +49,7 @@ def _permission(key: str, row: Consent, kind: str, reading: Reading) -> Permissi
         doubt = "it has no readable date"
     elif not refuses and kind == "bhi" and not terms:
         doubt = "nothing says that the three facts were told (specialists, cost sharing, supplemental insurance)"
-    elif names is None and not organizations:
+    elif not refuses and names is None and not organizations:
         doubt = "it names neither a practitioner nor an organization"
     return Permission(key, kind, not refuses, given, names, organizations, period, terms, doubt)
 

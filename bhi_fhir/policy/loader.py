@@ -7,9 +7,9 @@ and gaps, overlaps or disorder in time.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,27 +29,71 @@ from bhi_fhir.policy.model import (
 )
 
 HOME = Path(__file__).parent
-_DAY = (date,)
-_TEXT = (str,)
-_LIST = (list,)
-_CODE_KEYS: dict[str, tuple[type, ...]] = {
-    "code": _TEXT, "system": _TEXT, "title": _TEXT, "cite": _TEXT, "source": _TEXT,
-    "valid_from": _DAY, "verified_from": _DAY, "verified_through": _DAY,
-    "billers": _LIST, "block": _LIST, "review": _LIST, "excludes": _LIST,
+Check = Callable[[Any], bool]
+Keys = Mapping[str, Check]
+"""The keys of a table, and what each value must be."""
+
+
+def text(value: Any) -> bool:
+    return type(value) is str
+
+
+def texts(value: Any) -> bool:
+    return type(value) is list and all(type(v) is str and v.strip() for v in value)
+
+
+def tables(value: Any) -> bool:
+    return type(value) is list and all(type(v) is dict for v in value)
+
+
+def _day(value: Any) -> bool:
+    return type(value) is date
+
+
+def _whole(value: Any) -> bool:
+    return type(value) is int
+
+
+def _yes_no(value: Any) -> bool:
+    return type(value) is bool
+
+
+def _list(value: Any) -> bool:
+    return type(value) is list
+
+
+def _readings(value: Any) -> bool:
+    return type(value) is dict and all(type(v) is str and v.strip() for v in value.values())
+
+
+def _anything(_: Any) -> bool:
+    return True
+
+
+_CODE_KEYS: Keys = {
+    "code": text, "system": text, "title": text, "cite": text, "source": text,
+    "valid_from": _day, "verified_from": _day, "verified_through": _day,
+    "billers": texts, "block": texts, "review": texts, "excludes": texts,
 }  # fmt: skip
-_CODE_OPTIONAL: dict[str, tuple[type, ...]] = {
-    "program": _TEXT, "time_of": _TEXT, "episode_month": _TEXT, "adds_to": _LIST, "wants_apcm": (bool,),
-    "activity": _LIST, "drafted": (bool,), "valid_to": _DAY, "minutes": _LIST,
+_CODE_OPTIONAL: Keys = {
+    "program": text, "time_of": text, "episode_month": text, "adds_to": texts, "wants_apcm": _yes_no,
+    "activity": texts, "drafted": _yes_no, "valid_to": _day, "minutes": tables,
 }  # fmt: skip
-_PARAMETER_KEYS = {
-    "title": _TEXT,
-    "unit": _TEXT,
-    "verified_from": _DAY,
-    "verified_through": _DAY,
-    "value": _LIST,
-}
+_MINUTES_KEYS: Keys = {"from": _day, "full": _whole, "rule": text, "cite": text}
+_MINUTES_OPTIONAL: Keys = {"through": _whole, "switch": text}
+_PARAMETER_KEYS: Keys = {
+    "title": text, "unit": text, "verified_from": _day, "verified_through": _day, "value": tables,
+}  # fmt: skip
+_VALUE_KEYS: Keys = {"from": _day, "value": _whole, "cite": text}
+_SWITCH_KEYS: Keys = {"letter": text, "default": _anything, "readings": _readings}
+_SWITCH_OPTIONAL: Keys = {"choices": _list, "minimum": _whole}
 _RULES = {"midpoint", "switch", "any-work", "band", "full", "strict-or-midpoint", "each-strict-or-midpoint"}
-_TIMES = {"", "care-manager", "clinical-staff", "billing-practitioner", "performer"}
+_WORDS = {
+    "program": {"cocm", "general-bhi"},
+    "time_of": {"care-manager", "clinical-staff", "billing-practitioner", "performer"},
+    "episode_month": {"initial", "later"},
+}
+"""Keys of a code that are one of a few words."""
 
 
 @cache
@@ -65,9 +109,9 @@ def load(home: Path) -> Policy:
     codes = tuple(_code(file, requirements, switches) for file in sorted((home / "codes").glob("*.toml")))
     known = {code.code for code, _ in codes}
     for code, _ in codes:
-        for other in (*code.excludes, *code.adds_to):
-            if other not in known:
-                raise PolicyError(f"{code.file}: names {other}, which no file describes")
+        for key, others in (("excludes", code.excludes), ("adds_to", code.adds_to)):
+            for other in sorted(set(others) - known):
+                raise PolicyError(f"{code.file}: {key} names {other}, which no file describes")
     parameters = tuple(_parameter(file) for file in sorted((home / "parameters").glob("*.toml")))
     return Policy(codes, parameters, requirements, switches)
 
@@ -95,54 +139,60 @@ def in_force(month: int, whole: Policy) -> Rules:
 # -- files ------------------------------------------------------------------------------------------
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read(file: Path) -> dict[str, Any]:
+    """A TOML file; PolicyError if it cannot be read, duplicate keys included."""
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
-        raise PolicyError(f"{_name(file)}: {error}") from error
+        raise PolicyError(f"{shown(file)}: {error}") from error
 
 
-def _name(file: Path) -> str:
+def shown(file: Path) -> str:
     """The file as somebody finds it in the package."""
     return f"bhi_fhir/policy/{file.relative_to(HOME)}" if file.is_relative_to(HOME) else str(file)
 
 
-def _check(
-    file: Path, table: dict[str, Any], required: dict[str, tuple[type, ...]], optional: Iterable[str] = ()
-) -> None:
+def check(file: Path, table: Any, required: Keys, optional: Keys | None = None, *, inside: str = "") -> None:
+    """PolicyError naming file and key (after `inside`) unless the table has these keys, of these types."""
+    known = {**required, **(optional or {})}
+    if type(table) is not dict:
+        raise PolicyError(f"{shown(file)}: {inside.rstrip('.')} must be a table")
     for key in required:
         if key not in table:
-            raise PolicyError(f"{_name(file)}: {key} is missing")
+            raise PolicyError(f"{shown(file)}: {inside}{key} is missing")
     for key, value in table.items():
-        if key not in required and key not in optional:
-            raise PolicyError(f"{_name(file)}: {key} is not a known key")
-        wanted = required.get(key) or _CODE_OPTIONAL.get(key)
-        if wanted and type(value) not in wanted:
-            raise PolicyError(f"{_name(file)}: {key} has the wrong type")
+        if key not in known:
+            raise PolicyError(f"{shown(file)}: {inside}{key} is not a known key")
+        if not known[key](value):
+            raise PolicyError(f"{shown(file)}: {inside}{key} has the wrong type")
         if isinstance(value, str) and not value.strip():
-            raise PolicyError(f"{_name(file)}: {key} is empty")
+            raise PolicyError(f"{shown(file)}: {inside}{key} is empty")
+        if known[key] is texts and len(set(value)) < len(value):
+            raise PolicyError(f"{shown(file)}: {inside}{key} names something twice")
 
 
 def _code(
     file: Path, requirements: dict[str, Requirement], switches: dict[str, Reading]
 ) -> tuple[Code, tuple[tuple[int, Threshold], ...]]:
-    table = _read(file)
-    _check(file, table, _CODE_KEYS, _CODE_OPTIONAL)
+    table = read(file)
+    check(file, table, _CODE_KEYS, _CODE_OPTIONAL)
     if table["code"] != file.stem:
-        raise PolicyError(f"{_name(file)}: code must be {file.stem}, as the file is called")
-    for requirement in (*table["block"], *table["review"]):
-        if requirement not in requirements:
-            raise PolicyError(f"{_name(file)}: {requirement} is not in requirements.toml")
+        raise PolicyError(f"{shown(file)}: code must be {file.stem}, as the file is called")
+    for key in ("block", "review"):
+        for requirement in table[key]:
+            if requirement not in requirements:
+                raise PolicyError(f"{shown(file)}: {key} names {requirement}, which is not in requirements.toml")
     if set(table["block"]) & set(table["review"]):
-        raise PolicyError(f"{_name(file)}: a requirement cannot both block and be for review")
-    if table.get("time_of", "") not in _TIMES:
-        raise PolicyError(f"{_name(file)}: time_of is not one of {', '.join(sorted(filter(None, _TIMES)))}")
+        raise PolicyError(f"{shown(file)}: what stands in block cannot also stand in review")
+    for key, words in _WORDS.items():
+        if key in table and table[key] not in words:
+            raise PolicyError(f"{shown(file)}: {key} is not one of {', '.join(sorted(words))}")
     thresholds = _thresholds(file, table.get("minutes", []), switches)
-    start = _index(table["valid_from"])
+    start = _first(file, "valid_from", table["valid_from"])
     if thresholds and thresholds[0][0] > start:
-        raise PolicyError(f"{_name(file)}: minutes begin after valid_from: there is a gap")
+        raise PolicyError(f"{shown(file)}: minutes begin after valid_from: there is a gap")
     if "minutes" in table["block"] and not thresholds:
-        raise PolicyError(f"{_name(file)}: minutes are required, and no [[minutes]] says how many")
+        raise PolicyError(f"{shown(file)}: minutes are required, and no [[minutes]] says how many")
     code = Code(
         code=table["code"],
         system=table["system"],
@@ -160,30 +210,32 @@ def _code(
         block=tuple(table["block"]),
         review=tuple(table["review"]),
         excludes=frozenset(table["excludes"]),
-        valid=_span(file, table["valid_from"], table.get("valid_to"), "valid"),
-        verified=_span(file, table["verified_from"], table["verified_through"], "verified"),
+        valid=_span(file, table, "valid_from", "valid_to"),
+        verified=_span(file, table, "verified_from", "verified_through"),
         minutes=None,
-        file=_name(file),
+        file=shown(file),
     )
     return code, thresholds
 
 
 def _thresholds(
-    file: Path, tables: list[dict[str, Any]], switches: dict[str, Reading]
+    file: Path, entries: list[dict[str, Any]], switches: dict[str, Reading]
 ) -> tuple[tuple[int, Threshold], ...]:
     found: list[tuple[int, Threshold]] = []
-    for table in tables:
-        _check(file, table, {"from": _DAY, "full": (int,), "rule": _TEXT, "cite": _TEXT}, ("through", "switch"))
+    for table in entries:
+        check(file, table, _MINUTES_KEYS, _MINUTES_OPTIONAL, inside="minutes.")
         if table["rule"] not in _RULES:
-            raise PolicyError(f"{_name(file)}: minutes.rule {table['rule']!r} is not a known rule")
+            raise PolicyError(f"{shown(file)}: minutes.rule {table['rule']!r} is not a known rule")
         if table["full"] < 1:
-            raise PolicyError(f"{_name(file)}: minutes.full must be 1 or more")
+            raise PolicyError(f"{shown(file)}: minutes.full must be 1 or more")
+        if ("through" in table) and (table["rule"] != "band" or table["through"] < table["full"]):
+            raise PolicyError(f"{shown(file)}: minutes.through ends a band, and not before it begins")
         switch = table.get("switch", "")
         if (table["rule"] == "switch") != (switch in switches):
-            raise PolicyError(f"{_name(file)}: minutes.switch must name a switch if, and only if, the rule is one")
+            raise PolicyError(f"{shown(file)}: minutes.switch must name a switch if, and only if, the rule is one")
         found.append(
             (
-                _index(table["from"]),
+                _first(file, "minutes.from", table["from"]),
                 Threshold(table["full"], table["rule"], table["cite"], table.get("through"), switch),
             )
         )
@@ -192,41 +244,36 @@ def _thresholds(
 
 
 def _parameter(file: Path) -> Parameter:
-    table = _read(file)
-    _check(file, table, dict(_PARAMETER_KEYS))
+    table = read(file)
+    check(file, table, _PARAMETER_KEYS)
     values = []
     for entry in table["value"]:
-        _check(file, entry, {"from": _DAY, "value": (int,), "cite": _TEXT})
-        values.append(Dated(_index(entry["from"]), entry["value"], entry["cite"]))
+        check(file, entry, _VALUE_KEYS, inside="value.")
+        values.append(Dated(_first(file, "value.from", entry["from"]), entry["value"], entry["cite"]))
     _in_order(file, [v.start for v in values], "value")
-    verified = _span(file, table["verified_from"], table["verified_through"], "verified")
+    verified = _span(file, table, "verified_from", "verified_through")
     if not values or values[0].start > verified[0]:
-        raise PolicyError(f"{_name(file)}: value leaves a gap before its first date")
-    return Parameter(file.stem, table["title"], table["unit"], tuple(values), verified, _name(file))
+        raise PolicyError(f"{shown(file)}: value leaves a gap before its first date")
+    return Parameter(file.stem, table["title"], table["unit"], tuple(values), verified, shown(file))
 
 
 def _in_order(file: Path, starts: list[int], key: str) -> None:
     if starts != sorted(set(starts)):
-        raise PolicyError(f"{_name(file)}: {key} must stand in order of time, one for each month at most")
+        raise PolicyError(f"{shown(file)}: {key} must stand in order of time, one for each month at most")
 
 
 def _requirements(file: Path) -> dict[str, Requirement]:
     found = {}
-    for name, table in _read(file).items():
-        _check(file, table, {"rule": _TEXT, "cite": _TEXT})
+    for name, table in read(file).items():
+        check(file, table, {"rule": text, "cite": text}, inside=f"{name}.")
         found[name] = Requirement(name, table["rule"], table["cite"])
     return found
 
 
 def _switches(file: Path) -> dict[str, Reading]:
     found = {}
-    for name, table in _read(file).items():
-        if (
-            not {"letter", "default", "readings"}
-            <= set(table)
-            <= {"letter", "default", "readings", "choices", "minimum"}
-        ):
-            raise PolicyError(f"{_name(file)}: {name} must have letter, default, readings, and choices or minimum")
+    for name, table in read(file).items():
+        check(file, table, _SWITCH_KEYS, _SWITCH_OPTIONAL, inside=f"{name}.")
         reading = Reading(
             name,
             table["letter"],
@@ -236,22 +283,34 @@ def _switches(file: Path) -> dict[str, Reading]:
             table["readings"],
         )
         if reading.check(reading.default):
-            raise PolicyError(f"{_name(file)}: {name}.default {reading.check(reading.default)}")
-        if len(reading.readings) < 2:
-            raise PolicyError(f"{_name(file)}: {name} must give both readings with their sources")
+            raise PolicyError(f"{shown(file)}: {name}.default {reading.check(reading.default)}")
+        unread = [c for c in reading.choices if str(c) not in reading.readings]
+        if len(reading.readings) < 2 or unread:
+            raise PolicyError(f"{shown(file)}: {name}.readings must give both readings with their sources")
         found[name] = reading
     if set(found) != set(Switches.names()):
         odd = sorted(set(found) ^ set(Switches.names()))
-        raise PolicyError(f"{_name(file)}: {', '.join(odd)} must stand both here and in Switches")
+        raise PolicyError(f"{shown(file)}: {', '.join(odd)} must stand both here and in Switches")
     return found
 
 
-def _index(day: date) -> int:
+def _first(file: Path, key: str, day: date) -> int:
+    """The month that begins on this day: policy changes at the border of two months."""
+    if day.day != 1:
+        raise PolicyError(f"{shown(file)}: {key} must be the first day of a month")
     return day.year * 12 + day.month - 1
 
 
-def _span(file: Path, start: date, end: date | None, key: str) -> tuple[int, int]:
-    span = (_index(start), _index(end) if end else FOREVER)
+def _last(file: Path, key: str, day: date) -> int:
+    """The month that ends on this day."""
+    if (day + timedelta(days=1)).day != 1:
+        raise PolicyError(f"{shown(file)}: {key} must be the last day of a month")
+    return day.year * 12 + day.month - 1
+
+
+def _span(file: Path, table: dict[str, Any], start: str, end: str) -> tuple[int, int]:
+    """From the month of the key `start` to that of the key `end`, or for ever where there is none."""
+    span = (_first(file, start, table[start]), _last(file, end, table[end]) if end in table else FOREVER)
     if span[1] < span[0]:
-        raise PolicyError(f"{_name(file)}: {key} ends before it begins")
+        raise PolicyError(f"{shown(file)}: {end} lies before {start}")
     return span

@@ -50,7 +50,7 @@ def billing(chart: Chart, track: Track, month: ServiceMonth, last_work: datetime
         return Billing(
             tuple(people), "not-met", f"{' and '.join(people)} may not bill this code by specialty", evidence
         )
-    return _one(chart, track, could[0], evidence, all(team.certain for team, _ in treating))
+    return _one(chart, track, could[0], evidence, any(team.certain for team, m in treating if m.person == could[0]))
 
 
 def _one(chart: Chart, track: Track, who: str, evidence: tuple[str, ...], certain: bool) -> Billing:

@@ -139,7 +139,8 @@ def _month(
     matters = _matters(tally, rules, track, switches)
     if matters:
         refs = tuple(sorted({c.ref for c in allowed.serving}))
-        consent = Answer("unknown", "the consent has a date without time, and work of that day decides", refs)
+        because = "the consent has a date without time, and work of that day decides"
+        consent = Answer("unknown", allowed.doubts[0] if allowed.doubts else because, refs)
     counting.keep_uncertain(tally, counts=matters)
     visit = _visit(chart, track, who, tally, this, decided, rules, switches, walk)
     counting.gate_overlap(tally)

@@ -14,7 +14,7 @@ from bhi_fhir.policy import Code, Rules, Switches
 from bhi_fhir.rules import thresholds
 from bhi_fhir.rules.course import Answer, Course, follow
 from bhi_fhir.rules.requirements import Case, charged, check, finding
-from bhi_fhir.rules.service_date import date_of_service
+from bhi_fhir.rules.service_date import date_of_related, date_of_service
 from bhi_fhir.rules.services import related
 from bhi_fhir.rules.track import Track
 
@@ -366,7 +366,7 @@ def _service(case: _Month, code: Code) -> tuple[Candidate | None, Line | None]:
     candidate = Candidate(code.code, status, work.units if billed else 0, tuple(findings))
     if not billed:
         return candidate, None
-    day = work.days[-1][0] if work.days else case.month.last_day
+    day = date_of_related(case.chart, case.month, work, case.switches)
     return candidate, Line(code.code, code.system, work.units, status, work.practitioner, day, work.days)
 
 

@@ -35,7 +35,7 @@ def permission(
     certain: list[Span] = []
     possible: list[Span] = []
     serving: list[Consent] = []
-    doubts: list[str] = []
+    doubts = [f"the refusal {c.ref}: {c.doubt}" for c in refusals if c.doubt]
     for consent in (c for c in consents if c.permits):
         fits = serves(chart, consent, billers)
         if fits is False:
@@ -85,6 +85,7 @@ def _stretch(
             sure_end = BEGINNING  # a refusal without a date: nothing is certain any more
         elif refusal.given.latest > consent.given.earliest and refusal.given.earliest < END:
             sure_end = min(sure_end, refusal.given.earliest)
-            perhaps_end = min(perhaps_end, refusal.given.latest)
+            if not refusal.doubt:
+                perhaps_end = min(perhaps_end, refusal.given.latest)
     sure = [(surely, sure_end)] if surely < sure_end else []
     return sure, [(first, perhaps_end)] if first < perhaps_end else []

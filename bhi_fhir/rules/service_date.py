@@ -1,4 +1,4 @@
-"""The date of service of a monthly line (switch A6): never after death or the end of coverage."""
+"""The date of service of a line (switch A6): never after death or the end of coverage."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from bhi_fhir.domain.time import ServiceMonth, local_day, whole_minutes
 from bhi_fhir.policy import Code, Rules, Switches
 from bhi_fhir.rules import thresholds
 from bhi_fhir.rules.course import Course
+from bhi_fhir.rules.services import Work
 
 
 def date_of_service(
@@ -22,11 +23,24 @@ def date_of_service(
 ) -> date:
     """One local day of the month."""
     worked = sorted(local_day(p.begins, month.zone) for p in course.pieces)
+    reached = _threshold_day(course, month, _needed(code, course, units, rules, switches))
+    return _day(chart, month, worked, reached, switches)
+
+
+def date_of_related(chart: Chart, month: ServiceMonth, work: Work, switches: Switches) -> date:
+    """The last day of a service of a day; a service of the month is dated like a monthly line."""
+    if work.days:
+        return work.days[-1][0]
+    return _day(chart, month, list(work.worked), work.reached, switches)
+
+
+def _day(chart: Chart, month: ServiceMonth, worked: list[date], reached: date | None, switches: Switches) -> date:
+    """`worked` in order; `reached`: when the threshold was met."""
     wanted = month.last_day
     if switches.date_of_service == "last_service" and worked:
         wanted = worked[-1]
     elif switches.date_of_service == "threshold_met" and worked:
-        wanted = _threshold_day(course, month, _needed(code, course, units, rules, switches)) or worked[-1]
+        wanted = reached or worked[-1]
     limit = _limit(chart, month)
     if limit is None or wanted <= limit:
         return wanted
@@ -44,11 +58,15 @@ def _needed(code: Code, course: Course, units: int, rules: Rules, switches: Swit
 
 
 def _threshold_day(course: Course, month: ServiceMonth, at: int) -> date | None:
-    done = timedelta()
+    missing = timedelta(minutes=at)
     for piece in sorted(course.pieces, key=lambda p: (p.begins, p.activity.ref)):
-        done += piece.counted
-        if whole_minutes(done) >= at:
-            return local_day(piece.ends, month.zone)
+        for start, end in piece.spans:
+            if end - start >= missing:  # the minute that ends at midnight is still of the day before
+                return local_day(start + missing - timedelta(microseconds=1), month.zone)
+            missing -= end - start
+        missing -= piece.floating
+        if missing <= timedelta():
+            return local_day(piece.begins, month.zone)
     return None
 
 

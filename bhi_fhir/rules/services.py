@@ -9,8 +9,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from bhi_fhir.domain.record import Activity, Chart, Role
-from bhi_fhir.domain.time import ServiceMonth, length, local_day, union, whole_minutes
+from bhi_fhir.domain.record import Activity, Chart, Member, Role, Stay
+from bhi_fhir.domain.time import Moment, ServiceMonth, length, local_day, union, whole_minutes
 from bhi_fhir.policy import Code, Rules, Switches
 from bhi_fhir.rules import thresholds
 from bhi_fhir.rules.course import Answer
@@ -20,6 +20,8 @@ from bhi_fhir.rules.track import known_kind, members_on
 _NONE = Answer("met", "not asked for")
 _BY_TREATING = frozenset({"safety-planning", "dmht-supply", "dmht-management", "crisis-follow-up"})
 """Services of the billing practitioner: somebody else's time does not count."""
+_VERBAL, _WRITTEN = "interprofessional-consultation", "interprofessional-consultation-written"
+"""A consultation with both reports is the verbal one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,10 @@ class Work:
     discharge: Answer = _NONE
     call: Answer = _NONE
     counted: int = 0
+    worked: tuple[date, ...] = ()
+    """Of a service of the month: the days on which it was done."""
+    reached: date | None = None
+    """Of a service of the month: the day on which it was reached."""
 
 
 @dataclass
@@ -57,7 +63,7 @@ def related(chart: Chart, code: Code, month: ServiceMonth, rules: Rules, switche
     entries = [
         a
         for a in chart.activities
-        if a.kinds & set(code.activity) and a.state != "not-done" and "administrative" not in a.kinds
+        if _kinds(a) & set(code.activity) and a.state != "not-done" and "administrative" not in a.kinds
         and (month.holds(a.when) or (a.when is None and a.trouble))
     ]  # fmt: skip
     if not entries:
@@ -68,8 +74,12 @@ def related(chart: Chart, code: Code, month: ServiceMonth, rules: Rules, switche
     if code.minutes is None:
         return _supply(log, month)
     if code.adds_to or code.code in _managed(rules):
-        return _month_of_management(log, code, rules, switches)
+        return _month_of_management(log, code, month, rules, switches)
     return _days(chart, log, code, month, switches)
+
+
+def _kinds(activity: Activity) -> frozenset[str]:
+    return activity.kinds - {_WRITTEN} if _VERBAL in activity.kinds else activity.kinds
 
 
 def _managed(rules: Rules) -> set[str]:
@@ -98,20 +108,39 @@ def _may(chart: Chart, code: Code, entry: Activity, person: str) -> bool | None:
         return kind
     if entry.when is None:
         return None
-    teams = [members_on(chart, program, entry.when) for program in {t.program for t in chart.teams}]
-    mine = [m for team in teams for _, m in team if m.person == person]
-    if any(Role.TREATING in m.roles for m in mine):
-        return kind
+    treating = _treating(chart, code, entry.when)
+    if person in treating:
+        return kind if len(treating) == 1 else None
+    mine = [m for m in _members(chart, entry.when) if m.person == person]
     return None if any(not m.roles for m in mine) else False
+
+
+def _members(chart: Chart, when: Moment) -> list[Member]:
+    programs = {t.program for t in chart.teams}
+    return [m for program in programs for _, m in members_on(chart, program, when)]
+
+
+def _treating(chart: Chart, code: Code, when: Moment) -> set[str]:
+    """The treating practitioners at a moment who may bill, or of whom nothing says that they may not."""
+    return {
+        m.person
+        for m in _members(chart, when)
+        if Role.TREATING in m.roles and m.person and known_kind(chart.kinds_of(m.person), code.billers) is not False
+    }
 
 
 def _performer(log: _Log) -> Answer:
     if log.by_person:
-        return Answer("met", f"{' and '.join(sorted(log.by_person))} performed it and may bill it", log.sources)
-    if log.doubtful:
-        refs = tuple(sorted(a.ref for a in log.doubtful))
+        return _performed("met", set(log.by_person), log.sources)
+    outcome, entries = ("unknown", log.doubtful) if log.doubtful else ("not-met", log.refused)
+    return _performed(outcome, set(), tuple(sorted(a.ref for a in entries)))
+
+
+def _performed(outcome: str, people: set[str], refs: tuple[str, ...]) -> Answer:
+    if outcome == "met":
+        return Answer("met", f"{' and '.join(sorted(people))} performed it and may bill it", refs)
+    if outcome == "unknown":
         return Answer("unknown", "nothing says whether the person who performed it may bill it", refs)
-    refs = tuple(sorted(a.ref for a in log.refused))
     return Answer("not-met", "nobody who performed it may bill it", refs)
 
 
@@ -140,40 +169,71 @@ def _only(log: _Log) -> str | None:
 
 
 def _days(chart: Chart, log: _Log, code: Code, month: ServiceMonth, switches: Switches) -> Work:
-    """Consultation, referral and safety planning: the minutes of one person on one day."""
+    """Consultation, referral and safety planning: the minutes of one person on one day.
+
+    What was done by somebody who may bill, with consent, comes first; else the best of the rest.
+    """
+    known = [a for mine in log.by_person.values() for a in mine]
+    agreed = [a for a in known if _consent(chart, log, [a], month, switches).outcome == "met"]
+    found = [
+        _days_of(chart, log, code, pool, performed, month, switches)
+        for pool, performed in ((agreed, "met"), (known, "met"), (log.doubtful, "unknown"), (log.refused, "not-met"))
+        if pool
+    ]
+    return min(found, key=_obstacles)
+
+
+def _obstacles(work: Work) -> tuple[bool, bool]:
+    outcomes = {work.performer.outcome, work.minutes.outcome, work.consent.outcome}
+    return "not-met" in outcomes, "unknown" in outcomes
+
+
+def _days_of(
+    chart: Chart, log: _Log, code: Code, pool: list[Activity], performed: str, month: ServiceMonth, switches: Switches
+) -> Work:
     units: dict[date, int] = {}
     best = 0
-    sources: set[str] = set()
-    practitioners: set[str] = set()
-    for person, entries in _entries(log).items():
-        for day, mine in _by_day(entries, month).items():
-            done = whole_minutes(_seconds(mine))
-            best = max(best, done)
-            count = _units(code, done, switches)
-            if count:
-                units[day] = units.get(day, 0) + count
-                sources |= {a.ref for a in mine}
-                practitioners.add(person)
-    unread = _unread([a for mine in _entries(log).values() for a in mine])
-    refs = tuple(sorted(sources)) or log.sources
+    counted: list[Activity] = []
+    unread: list[str] = []
+    for (_, day), mine in _by_person_and_day(pool, log, month).items():
+        done = whole_minutes(_seconds(mine))
+        best = max(best, done)
+        count = _units(code, done, switches) if day else 0
+        if count and day:
+            units[day] = units.get(day, 0) + count
+            counted += mine
+        elif done < thresholds.needed(code, switches):
+            unread += _unread(mine)
+    chosen = counted or pool
+    refs = tuple(sorted(a.ref for a in chosen))
+    people = {p for a in chosen if (p := _person(a, log))} if performed == "met" else set()
     total = sum(units.values())
     return Work(
         sources=refs,
-        practitioner=next(iter(practitioners)) or None if len(practitioners) == 1 else None,
+        practitioner=next(iter(people)) if len(people) == 1 else None,
         units=total or int(bool(unread)),
         days=tuple(sorted(units.items())),
-        performer=_performer(log),
-        minutes=_day_minutes(code, total, best, unread, refs, switches),
-        consent=_consultation_consent(chart, month, switches, log, units),
+        performer=_performed(performed, people, refs),
+        minutes=_day_minutes(code, total, best, tuple(sorted(unread)), refs, switches),
+        consent=_consent(chart, log, chosen, month, switches) if "consent" in code.block else _NONE,
         counted=best,
     )
 
 
-def _by_day(entries: list[Activity], month: ServiceMonth) -> dict[date, list[Activity]]:
-    found: dict[date, list[Activity]] = defaultdict(list)
-    for entry in entries:
-        if entry.when is not None and entry.when.within_a_day:
-            found[local_day(entry.when.earliest, month.zone)].append(entry)
+def _person(activity: Activity, log: _Log) -> str | None:
+    """By whom it counts: the one who may bill it."""
+    return next((p for p, mine in log.by_person.items() if activity in mine), None)
+
+
+def _by_person_and_day(
+    pool: list[Activity], log: _Log, month: ServiceMonth
+) -> dict[tuple[str, date | None], list[Activity]]:
+    """Of somebody who perhaps may bill each entry's people are taken as one person."""
+    found: dict[tuple[str, date | None], list[Activity]] = defaultdict(list)
+    for entry in pool:
+        dated = entry.when is not None and entry.when.within_a_day
+        who = _person(entry, log) or " ".join(sorted(entry.people))
+        found[who, _day_of(entry, month) if dated else None].append(entry)
     return found
 
 
@@ -197,7 +257,7 @@ def _day_minutes(
     if total:
         return Answer("met", said, refs)
     first_band = code.minutes.rule != "band" or at == 5  # unread time raises no band
-    if unread and best < at and first_band:
+    if unread and first_band:
         return Answer("unknown", f"{said}; time that cannot be read may reach it", unread)
     return Answer("not-met", said, refs)
 
@@ -207,14 +267,11 @@ def _by_switch(code: Code, switches: Switches) -> str:
     return " (site policy strict_time_related = false)" if strict_matters and not switches.strict_time_related else ""
 
 
-def _consultation_consent(
-    chart: Chart, month: ServiceMonth, switches: Switches, log: _Log, units: dict[date, int]
-) -> Answer:
+def _consent(chart: Chart, log: _Log, entries: list[Activity], month: ServiceMonth, switches: Switches) -> Answer:
     """Consent to consultation, or to BHI, which permits consulting specialists, in force at every consultation."""
-    parties = {p for c in chart.consents if c.names for p in c.names} | {"*"}
+    parties = {p for c in chart.consents for p in c.names or ()} | set(log.by_person) | {"*"}
     allowed = permission(chart, tuple(sorted(parties)), ("bhi", "interprofessional"), month, switches)
-    entries = [a for mine in _entries(log).values() for a in mine if a.when]
-    entries = [a for a in entries if not units or _day_of(a, month) in units]
+    entries = [a for a in entries if a.when]
     refs = tuple(sorted({c.ref for c in allowed.serving}))
     sure = [a for a in entries if _inside(a, allowed.certain)]
     if entries and len(sure) == len(entries):
@@ -240,7 +297,7 @@ def _inside(activity: Activity, windows: tuple[tuple[object, object], ...]) -> b
 # -- services of a month ----------------------------------------------------------------------------
 
 
-def _month_of_management(log: _Log, code: Code, rules: Rules, switches: Switches) -> Work:
+def _month_of_management(log: _Log, code: Code, month: ServiceMonth, rules: Rules, switches: Switches) -> Work:
     """Digital treatment management: the billing practitioner's minutes of the month."""
     entries = [a for mine in _entries(log).values() for a in mine]
     done = whole_minutes(_seconds(entries))
@@ -265,7 +322,22 @@ def _month_of_management(log: _Log, code: Code, rules: Rules, switches: Switches
         performer=_performer(log),
         minutes=answer,
         counted=done,
+        worked=_worked(entries, month),
+        reached=_reached(entries, at + (units - 1) * code.minutes.full, month) if units and code.minutes else None,
     )
+
+
+def _worked(entries: list[Activity], month: ServiceMonth) -> tuple[date, ...]:
+    return tuple(sorted({day for a in entries if (day := _day_of(a, month))}))
+
+
+def _reached(entries: list[Activity], minutes: int, month: ServiceMonth) -> date | None:
+    """The day on which the time of the month comes to so many minutes."""
+    for day in _worked(entries, month):
+        until = [a for a in entries if (done := _day_of(a, month)) and done <= day]
+        if whole_minutes(_seconds(until)) >= minutes:
+            return day
+    return None
 
 
 def _supply(log: _Log, month: ServiceMonth) -> Work:
@@ -287,18 +359,15 @@ def _calls(chart: Chart, code: Code, month: ServiceMonth, rules: Rules, entries:
     first = min(done, key=lambda a: (a.when.earliest if a.when else month.span[0], a.ref))
     assert first.when is not None
     said = f"{len(done)} follow-up call{'s' if len(done) > 1 else ''} in the month: one unit"
-    treating = {
-        m.person
-        for program in {t.program for t in chart.teams}
-        for _, m in members_on(chart, program, first.when)
-        if Role.TREATING in m.roles and m.person and known_kind(chart.kinds_of(m.person), code.billers) is not False
-    }
+    treating = _treating(chart, code, first.when)
     return Work(
         sources=refs,
         practitioner=next(iter(treating)) if len(treating) == 1 else None,
         units=1,
         call=Answer("met", said, refs),
         discharge=_discharge(chart, month, rules, first),
+        worked=_worked(done, month),
+        reached=_day_of(first, month),
     )
 
 
@@ -306,21 +375,22 @@ def _discharge(chart: Chart, month: ServiceMonth, rules: Rules, first: Activity)
     """An emergency visit that ended before the first call, in the same or the previous month."""
     assert first.when is not None
     earliest = month.shifted(-rules.values["emergency_months"]).span[0]
-    visits = [s for s in chart.stays if s.kind == "emergency"]
+    visits = [s for s in chart.stays if s.kind == "emergency" and s.finished]
     ended = [
         s for s in visits
-        if s.finished and s.period.end and earliest <= s.period.end.earliest and s.period.end.latest <= first.when.latest
+        if s.period.end and earliest <= s.period.end.earliest and s.period.end.latest <= first.when.earliest
     ]  # fmt: skip
     if ended:
         return Answer("met", "an emergency visit ended before the first call", tuple(sorted(s.ref for s in ended)))
-    vague = [
-        s for s in visits
-        if s.period.opens <= first.when.latest and s.period.closes >= earliest
-        and (not s.period.end or not s.period.end.exact) and s.finished
-    ]  # fmt: skip
+    vague = [s for s in visits if s.period.closes >= earliest and _may_have_ended(s, first.when)]
     if vague:
         refs = tuple(sorted(s.ref for s in vague))
-        return Answer("unknown", "nothing says exactly when the emergency visit ended", refs)
+        return Answer("unknown", "nothing says exactly whether the emergency visit ended before the first call", refs)
     if reason := chart.lacks("Encounter"):
         return Answer("unknown", reason)
     return Answer("not-met", "no emergency visit ended before the first call, in this or the previous month")
+
+
+def _may_have_ended(stay: Stay, call: Moment) -> bool:
+    ends = stay.period.end or stay.period.start
+    return ends is None or ends.earliest < call.latest or ends.earliest == call.earliest

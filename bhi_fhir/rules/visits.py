@@ -44,8 +44,8 @@ def openings(
     for visit in chart.visits:
         sure = _qualifies(visit, track, switches)
         by = bool(visit.people & set(billers))
-        if sure is False or (visit.people and not by):
-            continue
+        if sure is False or (visit.people and billers and not by):
+            continue  # nobody's visit is ruled out where nothing says who bills
         if visit.when is None or visit.when.earliest >= month.span[1]:
             if visit.when is None:
                 possible.append(((datetime.min.replace(tzinfo=month.span[0].tzinfo), END), visit))
