@@ -12,6 +12,9 @@ from enum import StrEnum
 
 from bhi_fhir.domain.time import ALWAYS, Moment, Period, Span
 
+ANYBODY = "*"
+"""In a consent's `names`: whoever bills."""
+
 
 class Program(StrEnum):
     COCM = "cocm"

@@ -14,6 +14,7 @@ from bhi_fhir.mapping.chart import charts
 from bhi_fhir.mapping.moments import Clock
 from bhi_fhir.mapping.reading import Reading
 from bhi_fhir.mapping.record import Record, Source
+from bhi_fhir.mapping.site_reading import SiteReading, site_reading
 from bhi_fhir.mapping.terminology import Terminology
 from bhi_fhir.policy import Rules, rules_of
 from bhi_fhir.rules.decide import decide
@@ -33,6 +34,7 @@ class Decided:
 class Desk:
     site: Site
     terms: Terminology
+    reading: SiteReading
     month: ServiceMonth
     rules: Rules
 
@@ -45,14 +47,14 @@ class Desk:
         except ValueError as error:
             raise UsageError(f"--month: {error}") from error
         terms = Terminology([shipped("mappings") / "base", folder])
-        return cls(site, terms, service_month, rules_of(service_month.index))
+        return cls(site, terms, site_reading(folder), service_month, rules_of(service_month.index))
 
     def decide(self, sources: Iterable[Source], withheld: Iterable[Withheld] = ()) -> Decided:
         """Everything in `sources` is one record, of one patient or many; whole but for what is `withheld`."""
         record = Record.read(sources)
         record.withheld += [(None, part) for part in withheld]
         clock = Clock(self.site.zone)
-        found = charts(record, Reading(record, self.terms, clock))
+        found = charts(record, Reading(record, self.terms, clock, self.reading))
         notes: tuple[str, ...] = ()
         if clock.assumed:
             notes = (f"{clock.assumed} dateTimes have no zone and were read in {self.site.time_zone}",)

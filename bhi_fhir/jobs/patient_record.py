@@ -18,6 +18,7 @@ from bhi_fhir.fhir.client import BhiClient
 from bhi_fhir.fhir.reading import SearchResult, read, search
 from bhi_fhir.jobs.roster import sources_of
 from bhi_fhir.mapping.record import SUBJECT, Source
+from bhi_fhir.mapping.site_reading import SiteReading
 
 _PAGE = {"_count": "200"}
 _PEOPLE = ("Practitioner", "PractitionerRole", "Organization")
@@ -38,6 +39,7 @@ class RecordReader:
 
     client: BhiClient
     served: Capabilities
+    site: SiteReading
     _people: dict[str, asyncio.Task[bytes | None]] = field(default_factory=dict)
     _roles: dict[str, asyncio.Task[SearchResult | None]] = field(default_factory=dict)
     _whole: dict[str, asyncio.Task[SearchResult | Withheld]] = field(default_factory=dict)
@@ -46,7 +48,8 @@ class RecordReader:
         """The patient's record. ServerError if the patient or a search cannot be had at all."""
         record = ServerRecord(patient, [Source("server", patient, await read(self.client, patient))])
         for kind in sorted(SUBJECT):
-            await self._type(record, kind)
+            if kind != "DocumentReference" or self.site.consent.document:  # many, and only some sites' consents
+                await self._type(record, kind)
         await self._staff(record)
         return record
 

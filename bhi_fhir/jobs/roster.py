@@ -44,7 +44,7 @@ async def roster(client: BhiClient, desk: Desk) -> Roster:
 def _followed(found: SearchResult, desk: Desk) -> tuple[str, ...]:
     """Patients whom a BHI team or episode follows in the month, as the mapping reads it."""
     record = Record.read(sources_of(found, "roster"))
-    read_charts = charts(record, Reading(record, desk.terms, Clock(desk.site.zone)))
+    read_charts = charts(record, Reading(record, desk.terms, Clock(desk.site.zone), desk.reading))
     span = desk.month.span
     return tuple(
         chart.patient

@@ -96,7 +96,7 @@ async def sync(
         report = Report(desk, found, write)
         work = _Work(
             desk,
-            RecordReader(client, served),
+            RecordReader(client, served, desk.reading),
             draft_run(desk, now.astimezone(desk.site.zone).date()),
             write,
             now,

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bhi_fhir.domain.record import ANYBODY
 from bhi_fhir.domain.record import Consent as Permission
+from bhi_fhir.domain.time import Moment
 from bhi_fhir.mapping.reading import PatientRows, Reading
+from bhi_fhir.mapping.screenings import says_yes
+from bhi_fhir.mapping.times import has_code
 from bhi_fhir.views.consent import Consent, Provision
+from bhi_fhir.views.document_reference import DocumentReference
+from bhi_fhir.views.questionnaire_response import QuestionnaireResponse
 
 _NOT_GIVEN = ("draft", "proposed", "entered-in-error")
+_WHOEVER_BILLS = (ANYBODY,)
 _PRIVACY_SCOPES = {"patient-privacy", "research", "adr"}
 
 
@@ -18,6 +25,51 @@ def consents(rows: PatientRows, reading: Reading) -> Iterator[Permission]:
             for kind in _kinds(row, reading):
                 yield _permission(key, row, kind, reading)
                 yield from _refusals(key, row, kind, reading)
+    yield from _documents(rows, reading)
+    yield from _answers(rows, reading)
+
+
+def _documents(rows: PatientRows, reading: Reading) -> Iterator[Permission]:
+    """Signed forms, of the document types that the site names."""
+    for key, row in rows.of(DocumentReference):
+        form = next((f for f in reading.site.consent.document if has_code([row.type], (f,), reading)), None)
+        if form is None or row.status != "current":
+            continue
+        given = reading.clock.moment(row.date)
+        names: frozenset[str] | None = frozenset(_WHOEVER_BILLS)
+        organizations: frozenset[str] = frozenset()
+        if form.speaks_for == "author":
+            names = frozenset(p for r in row.author or () if (p := reading.record.person(r, key)))
+        elif form.speaks_for == "organization":
+            names, organizations = None, frozenset(filter(None, [reading.record.resolve(row.custodian, key)]))
+        yield _elsewhere(key, given, names, organizations, form.covers_terms)
+
+
+def _answers(rows: PatientRows, reading: Reading) -> Iterator[Permission]:
+    """Answers that are consent, of the questionnaires that the site names."""
+    wanted = reading.site.consent.answer
+    for key, row in rows.of(QuestionnaireResponse) if wanted else ():
+        if row.status not in ("completed", "amended"):
+            continue
+        for item in wanted:
+            canonical = (row.questionnaire or "").split("|")[0]
+            if item.questionnaire in ("", canonical) and says_yes(row.item or (), item.link_id, item.code):
+                author = reading.record.person(row.author, key)
+                names = frozenset(_WHOEVER_BILLS if item.speaks_for == "whoever-bills" else filter(None, [author]))
+                yield _elsewhere(key, reading.clock.moment(row.authored), names, frozenset(), item.covers_terms)
+
+
+def _elsewhere(
+    key: str, given: Moment | None, names: frozenset[str] | None, organizations: frozenset[str], terms: bool
+) -> Permission:
+    doubt = ""
+    if given is None:
+        doubt = "it has no readable date"
+    elif not terms:
+        doubt = "the site's form does not cover the three facts that must be told"
+    elif names is None and not organizations:
+        doubt = "it names neither a practitioner nor an organization"
+    return Permission(key, "bhi", True, given, names, organizations, terms=terms, doubt=doubt)
 
 
 def _kinds(row: Consent, reading: Reading) -> list[str]:

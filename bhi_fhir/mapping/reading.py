@@ -9,6 +9,7 @@ from typing import TypeVar
 from bhi_fhir.domain.record import Withheld
 from bhi_fhir.mapping.moments import Clock
 from bhi_fhir.mapping.record import Record
+from bhi_fhir.mapping.site_reading import AS_USUAL, SiteReading
 from bhi_fhir.mapping.terminology import Terminology
 from bhi_fhir.views import Row
 
@@ -20,6 +21,7 @@ class Reading:
     record: Record
     terms: Terminology
     clock: Clock
+    site: SiteReading = AS_USUAL
 
 
 @dataclass

@@ -29,6 +29,7 @@ SUBJECT = {
     "Condition": "subject",
     "Consent": "patient",
     "Coverage": "beneficiary",
+    "DocumentReference": "subject",
     "Encounter": "subject",
     "EpisodeOfCare": "patient",
     "Observation": "subject",
@@ -37,6 +38,7 @@ SUBJECT = {
 }
 """Which element names the patient."""
 
+_NPI_OID = "urn:oid:2.16.840.1.113883.4.6"
 _R5_ENCOUNTER = {"completed", "discharged", "discontinued", "on-hold"}
 _REFERENCE = re.compile(
     r"(?:(?P<base>[a-z][a-z0-9+.-]*://.*)/)?(?P<type>[A-Z][A-Za-z]+)/(?P<id>[^/#|]+)(?:/_history/.*)?"
@@ -127,13 +129,14 @@ class Record:
         return key
 
     def _by_identifier(self, of: str | None, identifier: Identifier) -> str | None:
-        if not identifier.system or not identifier.value:
+        system, value = _system(identifier), identifier.value
+        if not system or not value:
             return None
         for kind in (of,) if of else ("Practitioner", "Patient", "PractitionerRole", "Organization", "Encounter"):
-            key = self._identifiers.get((kind, identifier.system, identifier.value))
+            key = self._identifiers.get((kind, system, value))
             if key:
                 return key
-        return f"{identifier.system}|{identifier.value}"
+        return f"{system}|{value}"
 
     def person(self, reference: Reference | None, owner: str = "") -> str | None:
         """Who a reference to a Practitioner or PractitionerRole means; None if that cannot be said."""
@@ -142,14 +145,34 @@ class Record:
             row = self.rows.get(key or "")
             if not isinstance(row, PractitionerRole):
                 break
-            key = self.resolve(row.practitioner, key or "")
-        if key is None or key.split("/")[0] not in ("Practitioner", key):
+            reference = row.practitioner
+            key = self.resolve(reference, key or "")
+        if key is None or not self._names_person(key, reference):
             return None
         return self.person_key(key)
+
+    def _names_person(self, key: str, reference: Reference | None) -> bool:
+        """A Practitioner that is here, or one that only the reference names: by id, by fullUrl or by identifier."""
+        if key in self.rows:
+            return isinstance(self.rows[key], Practitioner)
+        if reference is not None and not reference.reference:
+            return reference.type in (None, "Practitioner")
+        return key.startswith("Practitioner/") or "/" not in key
 
     def person_key(self, key: str) -> str:
         """One key for one person, however many Practitioner resources carry the NPI."""
         return self._people.get(key, key)
+
+    def npis(self, person: str) -> set[str]:
+        """The NPIs of a person; of somebody who is known by NPI only, that one."""
+        row = self.rows.get(person)
+        if isinstance(row, Practitioner):
+            return {i.value for i in row.identifier or () if i.system == NPI and i.value}
+        return {person.removeprefix(f"{NPI}|")} if person.startswith(f"{NPI}|") else set()
+
+    def roles_of(self, person: str) -> list[PractitionerRole]:
+        found = ((key, row) for key, row in self.of_type(PractitionerRole) if row.active is not False)
+        return [row for key, row in found if self.person(row.practitioner, key) == person]
 
     def patient(self, row: Row, key: str) -> str | None:
         """The patient whom a resource belongs to, a merged patient's survivor included."""
@@ -287,8 +310,9 @@ class Record:
     def _index(self) -> None:
         for key, row in self.rows.items():
             for identifier in getattr(row, "identifier", None) or ():
-                if identifier.system and identifier.value and "#" not in key:
-                    self._identifiers.setdefault((type(row).__name__, identifier.system, identifier.value), key)
+                system = _system(identifier)
+                if system and identifier.value and "#" not in key:
+                    self._identifiers.setdefault((type(row).__name__, system, identifier.value), key)
         for key, row in self.rows.items():
             if isinstance(row, Practitioner):
                 self._people[key] = self._same_npi(row) or key
@@ -306,7 +330,7 @@ class Record:
     def _same_npi(self, row: Practitioner) -> str | None:
         """Two Practitioners with one NPI are one person."""
         for identifier in row.identifier or ():
-            if identifier.system == NPI and identifier.value:
+            if _system(identifier) == NPI and identifier.value:
                 return self._identifiers.get(("Practitioner", NPI, identifier.value))
         return None
 
@@ -343,30 +367,41 @@ def open_bundle(source: Source, record: Record) -> Iterator[Source]:
             yield Source(source.file, at, entry.resource, entry.full_url)
 
 
+def _system(identifier: Identifier) -> str | None:
+    """An identifier's system, the NPI's in one spelling."""
+    return NPI if identifier.system == _NPI_OID else identifier.system
+
+
 def _newest(same: list[_Version]) -> _Version | None:
     """The version that counts; None if they differ and nothing says which is newer."""
-    if len(same) == 1:
-        return same[0]
-    ranked = sorted(same, key=_age)
-    if _age(ranked[-2]) != _age(ranked[-1]):
-        return ranked[-1]
-    rivals = [v for v in ranked if _age(v) == _age(ranked[-1])]
-    contents = {_content(v.source.json) for v in rivals}
-    return ranked[-1] if len(contents) == 1 else None
+    for version in same:
+        if all(_not_older(version, other) for other in same if other is not version):
+            return version
+    return None
 
 
-def _age(version: _Version) -> tuple[str, int]:
-    meta = version.meta or Meta()
-    number = meta.version_id if meta.version_id and meta.version_id.isdigit() else "0"
-    return _instant(meta.last_updated), int(number)
+def _not_older(version: _Version, other: _Version) -> bool:
+    """Is it newer for certain, by lastUpdated, else by numeric versionId; or does it say the same?"""
+    mine, others = version.meta or Meta(), other.meta or Meta()
+    at, others_at = _instant(mine.last_updated), _instant(others.last_updated)
+    if at and others_at and at != others_at:
+        return at > others_at
+    number, others_number = _number(mine), _number(others)
+    if number is not None and others_number is not None and number != others_number:
+        return number > others_number
+    return _content(version.source.json) == _content(other.source.json)
 
 
-def _instant(text: str | None) -> str:
-    """meta.lastUpdated as text that sorts by time, whatever its zone."""
+def _number(meta: Meta) -> int | None:
+    return int(meta.version_id) if meta.version_id and meta.version_id.isdecimal() else None
+
+
+def _instant(text: str | None) -> datetime | None:
+    """meta.lastUpdated, whatever its zone."""
     try:
-        return datetime.fromisoformat(text).astimezone(UTC).isoformat() if text else ""
-    except ValueError:
-        return ""
+        return datetime.fromisoformat(text).astimezone(UTC) if text else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _content(raw: bytes | msgspec.Raw) -> bytes:

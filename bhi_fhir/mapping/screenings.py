@@ -119,6 +119,22 @@ def _answered(items: Iterable[Item]) -> dict[str, list[Answer]]:
     return found
 
 
+def says_yes(items: Iterable[Item], link_id: str, code: str) -> bool:
+    """Is the item answered with true, or, where a code is wanted, with that code?"""
+    answers = [a for item in _flat(items) if item.link_id == link_id for a in item.answer or ()]
+    if code:
+        return any(a.value_coding is not None and a.value_coding.code == code for a in answers)
+    return any(a.value_boolean for a in answers)
+
+
+def _flat(items: Iterable[Item]) -> Iterator[Item]:
+    for item in items:
+        yield item
+        yield from _flat(item.item or ())
+        for answer in item.answer or ():
+            yield from _flat(answer.item or ())
+
+
 def _has_value(answer: Answer) -> bool:
     coded = answer.value_coding is not None and bool(answer.value_coding.code)
     return coded or any(

@@ -30,7 +30,21 @@ def _member(participant: Participant, team: str, reading: Reading) -> Member | N
         return None
     codes, _ = reading.terms.translate("team-role", *(participant.role or ()))
     person = reading.record.person(reference, team)
-    return Member(person, frozenset(Role(c) for c in codes), reading.clock.period(participant.period))
+    roles = frozenset(Role(c) for c in codes) or _roles_elsewhere(person, reading)
+    return Member(person, roles, reading.clock.period(participant.period))
+
+
+def _roles_elsewhere(person: str | None, reading: Reading) -> frozenset[Role]:
+    """Where the CareTeam's own role says nothing: the site's list of NPIs, then the person's PractitionerRoles."""
+    if person is None:
+        return frozenset()
+    team = reading.site.team
+    listed = {team.npi[npi] for npi in reading.record.npis(person) if npi in team.npi}
+    if listed or not team.roles_from_practitioner_role:
+        return frozenset(listed)
+    concepts = [c for role in reading.record.roles_of(person) for c in (*(role.code or ()), *(role.specialty or ()))]
+    codes, _ = reading.terms.translate("team-role", *concepts)
+    return frozenset(Role(c) for c in codes)
 
 
 def _programs(row: CareTeam, members: tuple[Member, ...], reading: Reading) -> list[Program]:

@@ -5,38 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
-from decimal import Decimal
 
 from bhi_fhir.domain.record import Activity, OtherService, Stay, Visit
-from bhi_fhir.domain.time import Moment, Period
+from bhi_fhir.domain.time import Moment
 from bhi_fhir.mapping.reading import PatientRows, Reading
-from bhi_fhir.views.common import CodeableConcept, Quantity, Reference
+from bhi_fhir.mapping.times import Time, encounter_time, log_of, logged, procedure_time, time_logs
+from bhi_fhir.views.common import CodeableConcept, Reference
 from bhi_fhir.views.encounter import Encounter
+from bhi_fhir.views.observation import Observation
 from bhi_fhir.views.procedure import Procedure
 
-UCUM = "http://unitsofmeasure.org"
-_SECONDS = {"s": 1, "min": 60, "h": 3600}
 _NEVER = "entered-in-error"
 _DONE = {"finished": "done", "completed": "done", "unknown": "unknown"}
 _VISITS = ("initiating-visit", "initiating-visit-psychiatric", "initiating-visit-undecided")
-Time = tuple[Moment | None, timedelta | None, str]
-"""(when it began, how long it took, why that cannot be read)"""
 
 
 def activities(rows: PatientRows, reading: Reading) -> Iterator[Activity]:
     """Everything that is work by a code, and everything that no map can place."""
+    logs = time_logs(rows, reading)
+    yield from _logged_alone(rows, reading)
     for key, row in rows.of(Encounter):
         concepts = list(row.type or ())
         if row.service_type:
             concepts.append(row.service_type)
         people = _people([p.individual for p in row.participant or ()], key, reading)
-        found = _activity(key, concepts, row.status, people, _encounter_time(row, reading), reading)
+        time = encounter_time(key, row, logs, reading)
+        found = _activity(key, concepts, row.status, people, time, reading)
         if found:
             yield replace(found, risk=_risk(row.reason_code, reading))
     for key, procedure in rows.of(Procedure):
         concepts = [procedure.code] if procedure.code else []
         people = _people([p.actor for p in procedure.performer or ()], key, reading)
-        found = _activity(key, concepts, procedure.status, people, _procedure_time(procedure, reading), reading)
+        found = _activity(key, concepts, procedure.status, people, procedure_time(procedure, reading), reading)
         if found:
             yield replace(
                 found,
@@ -44,6 +44,23 @@ def activities(rows: PatientRows, reading: Reading) -> Iterator[Activity]:
                 risk=_risk(procedure.reason_code, reading),
                 device_cleared=reading.terms.holds("dmht-device", *(procedure.used_code or ())),
             )
+
+
+def _logged_alone(rows: PatientRows, reading: Reading) -> Iterator[Activity]:
+    """Rows of a time log that belong to no encounter of work: work of their own, of the kind that the site says."""
+    if not reading.site.minutes.time_log:
+        return
+    work = {key for key, row in rows.of(Encounter) if reading.terms.translate("activity", *(row.type or ()))[0]}
+    for key, row in rows.of(Observation):
+        log = log_of(row, reading)
+        encounter = reading.record.resolve(row.encounter, key)
+        if log is None or not log.kind or encounter in work:
+            continue
+        when = reading.clock.moment(row.effective_date_time) or reading.clock.period(row.effective_period).start
+        duration = logged(row, log)
+        trouble = "" if when and duration is not None else "its time log has no readable value, unit or date"
+        people = _people(row.performer or (), key, reading)
+        yield Activity(key, frozenset({log.kind}), "done", people, when, None if trouble else duration, trouble)
 
 
 def _activity(
@@ -91,59 +108,6 @@ def _risk(concepts: list[CodeableConcept] | None, reading: Reading) -> bool:
     return reading.terms.holds("suicide-or-overdose-risk", *(concepts or ()))
 
 
-# -- time -------------------------------------------------------------------------------------------
-
-
-def _encounter_time(row: Encounter, reading: Reading) -> Time:
-    """Encounter.length where its unit can be read, else Encounter.period."""
-    period = reading.clock.period(row.period)
-    if row.length is None:
-        return _period_time(period, row.period is not None)
-    length = _length(row.length)
-    if length is None:
-        when, duration, trouble = _period_time(period, row.period is not None)
-        if duration is None:
-            trouble = "its length has no readable unit and its period no end"
-        return when, duration, trouble
-    if period.start is None:
-        return None, None, "its length has no start"
-    if period.end and period.end.latest - period.start.earliest < length:
-        return period.start, None, "its length is longer than its period"
-    return period.start, length, ""
-
-
-def _procedure_time(row: Procedure, reading: Reading) -> Time:
-    if row.performed_period is not None:
-        return _period_time(reading.clock.period(row.performed_period), True)
-    when = reading.clock.moment(row.performed_date_time)
-    return when, None, "" if when else "nothing readable says when it was"
-
-
-def _period_time(period: Period, given: bool) -> Time:
-    start, end = period.start, period.end
-    if start is None:
-        return None, None, "its period has no readable start" if given else "nothing says when it was"
-    if not start.exact:
-        return start, None, ""  # a date without time of day documents no minutes
-    if end is None:
-        return start, None, "its period has no readable end"
-    if not end.exact:
-        return start, None, "its period ends on a day without time"
-    if end.earliest < start.earliest:
-        return start, None, "its period ends before it begins"
-    return start, end.earliest - start.earliest, ""
-
-
-def _length(quantity: Quantity) -> timedelta | None:
-    """A Duration in UCUM min, h or s, exactly; None where value or unit cannot be read."""
-    unit = quantity.code if quantity.code else quantity.unit
-    if quantity.system not in (None, UCUM, "urn:oid:2.16.840.1.113883.6.8") or quantity.comparator:
-        return None
-    if unit not in _SECONDS or quantity.value is None or not 0 <= quantity.value <= Decimal(10**7):
-        return None
-    return timedelta(microseconds=int(quantity.value * _SECONDS[unit] * 1_000_000))
-
-
 # -- visits, other services, stays ------------------------------------------------------------------
 
 
@@ -178,12 +142,12 @@ def other_services(rows: PatientRows, reading: Reading) -> Iterator[OtherService
     """The time of psychotherapy, office visits, CCM …: done, and with known ends."""
     for key, row in rows.of(Encounter):
         if row.status == "finished" and _is_other(list(row.type or ()), reading):
-            when, duration, _ = _encounter_time(row, reading)
+            when, duration, _ = encounter_time(key, row, {}, reading)
             people = _people([p.individual for p in row.participant or ()], key, reading)
             yield from _other(key, people, when, duration)
     for key, procedure in rows.of(Procedure):
         if procedure.status == "completed" and procedure.code and _is_other([procedure.code], reading):
-            when, duration, _ = _procedure_time(procedure, reading)
+            when, duration, _ = procedure_time(procedure, reading)
             yield from _other(key, _people([p.actor for p in procedure.performer or ()], key, reading), when, duration)
 
 

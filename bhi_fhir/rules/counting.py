@@ -146,7 +146,7 @@ def _weigh(
     duration = activity.duration
     silent = duration is None and not activity.trouble  # evidence that documents no time
     if activity.unplaced_codes and not activity.kinds:
-        if not silent and _is_staff(activity, chart, track):
+        if not silent and _by_counted(activity, chart, track, billers, switches):
             tally.cannot_read(activity, "no map knows what kind of work it is")
         return
     if activity.state == "not-done":
@@ -188,15 +188,14 @@ def _in_month(activity: Activity, month: ServiceMonth) -> timedelta | None:
     return activity.duration
 
 
-def _is_staff(activity: Activity, chart: Chart, track: Track) -> bool:
-    """Did a care manager or clinical staff of the team take part?"""
+def _by_counted(activity: Activity, chart: Chart, track: Track, billers: tuple[str, ...], switches: Switches) -> bool:
+    """Did somebody take part whose time this track counts? The treating practitioner's other visits are no BHI work."""
     if activity.when is None or activity.state == "not-done":
         return False
-    staff = {
-        m.person
-        for _, m in members_on(chart, track.teams, activity.when)
-        if m.roles & {Role.CARE_MANAGER, Role.CLINICAL_STAFF}
-    }
+    if track.time_of == "billing-practitioner":
+        return bool(activity.people & set(billers))
+    wanted = track.roles(switches)
+    staff = {m.person for _, m in members_on(chart, track.teams, activity.when) if m.roles & wanted}
     return bool(activity.people & staff)
 
 

@@ -419,7 +419,12 @@ def _shown(case: _Month, chosen: list[_Trial], programs: list[Program]) -> _Tria
     if chosen:
         return chosen[0]
     mine = [t for t in case.trials.values() if t.code.program in programs and t.code.code != "99494"]
-    return min(mine, key=lambda t: (sum(f.blocks for f in t.findings), _ORDER.index(t.code.code)), default=None)
+    return min(mine, key=_distance, default=None)
+
+
+def _distance(trial: _Trial) -> tuple[int, int, int]:
+    """How far from being billable: what blocks, then all that is open."""
+    return sum(f.blocks for f in trial.findings), trial.open, _ORDER.index(trial.code.code)
 
 
 def _minutes(case: _Month, shown: _Trial | None) -> Minutes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bhi_fhir.domain.record import Chart, Consent
+from bhi_fhir.domain.record import ANYBODY, Chart, Consent
 from bhi_fhir.domain.time import BEGINNING, END, ServiceMonth, Span, local_day, midnight, union
 from bhi_fhir.policy import Switches
 
@@ -59,7 +59,7 @@ def serves(chart: Chart, consent: Consent, billers: tuple[str, ...]) -> bool | N
     if consent.names is not None:
         if not consent.names:
             return None
-        return bool(consent.names & set(billers))
+        return ANYBODY in consent.names or bool(consent.names & set(billers))
     if not consent.organizations:
         return True if consent.permits is False else None
     homes = [chart.people[b].organizations if b in chart.people else frozenset() for b in billers]

@@ -13,6 +13,8 @@ class Observation(Row):
     effective_instant: str | None = None
     effective_period: PeriodPart | None = None
     issued: str | None = None
+    encounter: Reference | None = None
+    performer: list[Reference] | None = None
     value_quantity: Quantity | None = None
     value_integer: Decimal | None = None
     value_codeable_concept: CodeableConcept | None = None

@@ -42,6 +42,7 @@ class QuestionnaireResponse(Row):
     status: str | None = None
     subject: Reference | None = None
     authored: str | None = None
+    author: Reference | None = None
     item: list[Item] | None = None
 
 

@@ -1,0 +1,112 @@
+"""Where a hospital keeps what billing needs: `reading.toml` in the site's folder, data and never code.
+
+What it does not say is read as the contract says. Codes are mapped by ConceptMap and ValueSet JSON beside it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from bhi_fhir.domain.record import Role
+from bhi_fhir.errors import MappingError
+
+Kind = Literal["length", "period", "time-log"]
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class LocalCode(_Table):
+    """A code as it stands in the record."""
+
+    system: str
+    code: str
+
+
+class TimeLog(LocalCode):
+    """An Observation (a flowsheet row) whose value is time spent.
+
+    It lends its time to the Encounter that it belongs to; where that is not itself work, `kind` says what it was.
+    `unit`: min, h or s, for values that carry none.
+    """
+
+    kind: str = ""
+    unit: Literal["", "min", "h", "s"] = ""
+
+
+class Period(_Table):
+    """Encounter.period as time: only for these contact types (none: all), and no longer than this."""
+
+    only_types: tuple[LocalCode, ...] = ()
+    longest_minutes: int = 0
+    """0: no limit. A longer period is unreadable, not cut."""
+
+
+class Minutes(_Table):
+    order: tuple[Kind, ...] = ("time-log", "length", "period")
+    """What is trusted first; what is left out is not read."""
+    time_log: tuple[TimeLog, ...] = ()
+    period: Period = Period()
+
+
+class ConsentDocument(LocalCode):
+    """A DocumentReference.type that is a signed BHI consent.
+
+    `covers_terms`: the form tells the three facts (specialists, cost sharing, supplemental insurance).
+    `speaks_for`: whom the form names: its author, its custodian organization, or whoever bills.
+    """
+
+    covers_terms: bool
+    speaks_for: Literal["author", "organization", "whoever-bills"] = "author"
+
+
+class ConsentAnswer(_Table):
+    """An item of a QuestionnaireResponse that is consent when it is answered with yes (true) or with `code`."""
+
+    link_id: str
+    covers_terms: bool
+    questionnaire: str = ""
+    code: str = ""
+    speaks_for: Literal["author", "whoever-bills"] = "author"
+
+
+class Consents(_Table):
+    document: tuple[ConsentDocument, ...] = ()
+    answer: tuple[ConsentAnswer, ...] = ()
+
+
+class Teams(_Table):
+    """For members whose CareTeam role no map knows: by NPI, then by the codes of their PractitionerRole."""
+
+    npi: dict[str, Role] = {}
+    roles_from_practitioner_role: bool = False
+
+
+class SiteReading(_Table):
+    minutes: Minutes = Minutes()
+    consent: Consents = Consents()
+    team: Teams = Teams()
+
+
+AS_USUAL = SiteReading()
+"""A site without reading.toml."""
+
+
+def site_reading(folder: Path) -> SiteReading:
+    """Read `reading.toml`; everything at its default where there is none. MappingError names file and key."""
+    file = folder / "reading.toml"
+    if not file.is_file():
+        return AS_USUAL
+    try:
+        return msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), SiteReading)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MappingError(f"{file} is not readable TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        said, _, place = str(error).partition(" - at ")
+        where = place.strip("`$.") or "the top"
+        raise MappingError(f"{file}: {where}: {said[0].lower()}{said[1:]}") from error
