@@ -6,6 +6,7 @@ could not be reached.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
@@ -96,6 +97,59 @@ def sync(site: Path, month: str, overrides: tuple[str, ...], write: bool, shape:
 
 
 @cli.command()
+@_SITE
+@_MONTH
+@_SET
+@click.option("--patient", default="", metavar="REF", help="Only this patient, such as Patient/maria.")
+@click.option("--code", default="", metavar="CODE", help="Only this code, also if it is not billable.")
+@click.option("--for", "reader", type=click.Choice(["biller", "care-manager", "both"]), default="both",
+              show_default=True)  # fmt: skip
+@click.option("--format", "shape", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+def explain(
+    site: Path,
+    month: str,
+    overrides: tuple[str, ...],
+    patient: str,
+    code: str,
+    reader: str,
+    shape: str,
+    files: tuple[str, ...],
+) -> None:
+    """Say why: each line as a paragraph for an appeal, and what is missing until when."""
+    from bhi_fhir.jobs import explain as explaining
+    from bhi_fhir.jobs.desk import Desk
+    from bhi_fhir.jobs.evaluate import evaluate as run
+
+    done = run(Desk.open(site, month, overrides), files)
+    found = explaining.explain(done, reader, patient, code)
+    if shape == "json":
+        click.echo(explaining.json(done, found))
+    else:
+        click.echo(explaining.text(found, month, _width()))
+    _report_set_aside(done.set_aside)
+    _refuse_unverified(done.desk.rules.unverified, month)
+    sys.exit(SET_ASIDE if done.set_aside else 0)
+
+
+@cli.command()
+@click.option("--month", metavar="YYYY-MM", help="The calendar month; this month if it is left out.")
+@click.option("--trace", is_flag=True, help="From each code to the booklet's sentences, and back.")
+@click.option("--format", "shape", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def codes(month: str | None, trace: bool, shape: str) -> None:
+    """List every code that is modelled: thresholds of the month, who bills, exclusions, citation."""
+    from bhi_fhir.jobs import catalogue
+    from bhi_fhir.policy.trace import PAGE, sentences
+
+    if trace:
+        click.echo(catalogue.trace_json(sentences()) if shape == "json" else PAGE.read_text(encoding="utf-8"))
+        return
+    found = catalogue.catalogue(month or f"{_now():%Y-%m}")
+    click.echo(catalogue.json(found) if shape == "json" else catalogue.page(found, _width()))
+    _refuse_unverified(found.unverified, found.month)
+
+
+@cli.command()
 @click.option("--keep", is_flag=True, help="Leave the server running to look around.")
 def demo(keep: bool) -> None:
     """Show it all on this machine: a FHIR server, example patients, a month decided and drafted."""
@@ -105,12 +159,56 @@ def demo(keep: bool) -> None:
     sys.exit(NO_SERVER if report.failed else 0)
 
 
+@cli.group()
+def mappings() -> None:
+    """Look after a site's folder: is it in order, and what does it not understand?"""
+
+
+@mappings.command("check")
+@_SITE
+@click.option("--format", "shape", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def check_mappings(site: Path, shape: str) -> None:
+    """Check every file, key and code; overlaps with the base and with each other are shown."""
+    from bhi_fhir.jobs.mappings import check_site, show_checked
+
+    checked = check_site(site)
+    if shape == "json":
+        import msgspec
+
+        click.echo(msgspec.json.encode(checked))
+    else:
+        show_checked(_console(), checked)
+    sys.exit(WRONG_USAGE if checked.problems else 0)
+
+
+@mappings.command("report")
+@_SITE
+@click.option("--format", "shape", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+def report_mappings(site: Path, shape: str, files: tuple[str, ...]) -> None:
+    """List the codes in files that no map knows, with counts, an example, and the minutes that hang on them."""
+    from bhi_fhir.jobs.mappings import report_unplaced, show_report
+
+    found = report_unplaced(site, files)
+    if shape == "json":
+        click.echo(found.json())
+    else:
+        show_report(_console(), found.report)
+    _report_set_aside(found.set_aside)
+    sys.exit(SET_ASIDE if found.set_aside else 0)
+
+
 def _console() -> Console:
     """A terminal as wide as it is; a wide page where there is none."""
     from rich.console import Console
 
     console = Console()
     return console if console.is_terminal else Console(width=200)
+
+
+def _width() -> int:
+    """The terminal's width; 100 where there is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 100
 
 
 def _now() -> datetime:

@@ -16,10 +16,8 @@ SITE = Path(__file__).parents[1] / "mappings" / "sites" / "example"
 
 def evaluated(month: str, folder: Path) -> Result:
     file = folder / "maria.json"
-    file.write_text(json.dumps(cocm_record(month).work(36).bundle()))
-    return CliRunner().invoke(
-        cli, ["evaluate", "--site", str(SITE), "--month", month, "--format", "json", str(file)]
-    )
+    file.write_text(json.dumps(cocm_record(month).change("CareTeam", period={"start": "2024-01-01"}).work(36).bundle()))
+    return CliRunner().invoke(cli, ["evaluate", "--site", str(SITE), "--month", month, "--format", "json", str(file)])
 
 
 @pytest.mark.parametrize("month", ["2027-01", "2024-12", "2031-06"])

@@ -6,23 +6,18 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from bhi_fhir.domain.time import ServiceMonth
+from bhi_fhir.errors import UsageError
+from bhi_fhir.jobs.telling import TIME_OF
 from bhi_fhir.policy import Code, Rules, Switches, policy
 from bhi_fhir.policy.loader import in_force
 from bhi_fhir.policy.model import FOREVER, RULESET, Reading
 from bhi_fhir.policy.trace import Sentence, codes_of
 from bhi_fhir.rules import thresholds
-
-_TIME_OF = {
-    "care-manager": "behavioral health care manager, or the billing practitioner in person",
-    "clinical-staff": "clinical staff, care manager, consultant, or the billing practitioner in person",
-    "billing-practitioner": "the billing practitioner in person",
-    "performer": "the person who performs and bills it",
-    "": "",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +44,7 @@ class Entry:
     cite: str
     cite_minutes: str
     source: str
+    verified_from: str
     verified_through: str
     file: str
 
@@ -60,8 +56,12 @@ class Catalogue:
     unverified: tuple[str, ...]
 
 
-def catalogue(month: ServiceMonth) -> Catalogue:
-    """Every code of the shipped policy as it stands in a month."""
+def catalogue(text: str) -> Catalogue:
+    """Every code of the shipped policy as it stands in a month, "2026-03". UsageError for what is no month."""
+    try:
+        month = ServiceMonth.parse(text, ZoneInfo("UTC"))
+    except ValueError as error:
+        raise UsageError(f"--month: {error}") from error
     rules = in_force(month.index, policy())
     entries = [_entry(rules.codes.get(code.code), code, rules, month) for code, _ in policy().codes]
     return Catalogue(str(month), tuple(entries), rules.unverified)
@@ -81,7 +81,7 @@ def _entry(now: Code | None, code: Code, rules: Rules, month: ServiceMonth) -> E
         drafted=code.drafted,
         minutes=_minutes(now, rules, policy().defaults()) if now else "",
         switches=_other_readings(now, rules) if now else {},
-        time_of=_TIME_OF[code.time_of],
+        time_of=TIME_OF[code.time_of],
         billers=tuple(sorted(code.billers)),
         block=code.block,
         review=code.review,
@@ -90,6 +90,7 @@ def _entry(now: Code | None, code: Code, rules: Rules, month: ServiceMonth) -> E
         cite=code.cite,
         cite_minutes=now.minutes.cite if now and now.minutes else "",
         source=code.source,
+        verified_from=said(code.verified[0]),
         verified_through=said(code.verified[1]),
         file=code.file,
     )
@@ -174,7 +175,7 @@ def _mark(entry: Entry) -> str:
 
 
 def _line(entry: Entry) -> str:
-    return f"{entry.code:<7}{entry.title:<66}{entry.minutes}{_mark(entry)}".rstrip()
+    return f"{entry.code:<7}{entry.title:<69}{entry.minutes}{_mark(entry)}".rstrip()
 
 
 def _details(entry: Entry, width: int) -> Iterator[str]:
@@ -190,7 +191,7 @@ def _details(entry: Entry, width: int) -> Iterator[str]:
         ("review", ", ".join(entry.review)),
         ("never with", ", ".join(entry.excludes)),
         ("citation", entry.cite),
-        ("source", f"{entry.source}; {entry.file}, verified through {entry.verified_through}"),
+        ("source", f"{entry.source}; {entry.file}, verified {entry.verified_from} through {entry.verified_through}"),
     ]
     for name, text in rows:
         if text:

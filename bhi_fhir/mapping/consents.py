@@ -22,7 +22,7 @@ _PRIVACY_SCOPES = {"patient-privacy", "research", "adr"}
 def consents(rows: PatientRows, reading: Reading) -> Iterator[Permission]:
     for key, row in rows.of(Consent):
         if row.status not in _NOT_GIVEN:
-            for kind in _kinds(row, reading):
+            for kind in kinds_of(row, reading):
                 yield _permission(key, row, kind, reading)
                 yield from _refusals(key, row, kind, reading)
     yield from _documents(rows, reading)
@@ -72,7 +72,7 @@ def _elsewhere(
     return Permission(key, "bhi", True, given, names, organizations, terms=terms, doubt=doubt)
 
 
-def _kinds(row: Consent, reading: Reading) -> list[str]:
+def kinds_of(row: Consent, reading: Reading) -> list[str]:
     """bhi, interprofessional, unplaced; none for a privacy or record-sharing consent."""
     codes, _ = reading.terms.translate("consent", *(row.category or ()))
     found = sorted(codes & {"bhi", "interprofessional"})

@@ -35,7 +35,8 @@ def people(record: Record, reading: Reading) -> dict[str, Person]:
         kinds[record.person_key(key)] |= _kinds([q.code for q in practitioner.qualification or ()], reading)
     for key, role in record.of_type(PractitionerRole):
         found = record.person(role.practitioner, key)
-        if found is None or role.active is False:
+        ended = role.active is False and not (role.period and role.period.end)
+        if found is None or ended:
             continue  # an ended role without an end says nothing about any month
         kinds[found] |= _kinds([*(role.specialty or ()), *(role.code or ())], reading)
         home = record.resolve(role.organization, key)

@@ -33,7 +33,7 @@ def screenings(rows: PatientRows, reading: Reading) -> Iterator[Screening]:
 def _from_answers(key: str, row: QuestionnaireResponse, reading: Reading) -> Screening:
     when = reading.clock.moment(row.authored)
     answers = _answered(row.item or [])
-    scale = _scale_of(row, answers, reading.terms)
+    scale = scale_of(row, reading.terms)
     if not scale:
         return Screening(key, "", when, complete=False)
     items = _codes_of(scale, "item", reading.terms)
@@ -77,7 +77,7 @@ def _total(row: Observation) -> int | None:
     return int(value) if value is not None and value == int(value) else None
 
 
-def _scale_of(row: QuestionnaireResponse, answers: dict[str, list[Answer]], terms: Terminology) -> str:
+def scale_of(row: QuestionnaireResponse, terms: Terminology) -> str:
     """By the questionnaire's canonical, else by the scale with the most answered items."""
     canonical = (row.questionnaire or "").split("|")[0].rstrip("/")
     if canonical:
@@ -86,7 +86,7 @@ def _scale_of(row: QuestionnaireResponse, answers: dict[str, list[Answer]], term
             if panels:
                 return panels[0]
     counts: dict[str, int] = {}
-    for code in answers:
+    for code in _answered(row.item or []):
         for name, parts in _parts(Coding(LOINC, code), terms).items():
             counts[name] = counts.get(name, 0) + (2 if "item" in parts else 1)
     return min(counts, key=lambda name: (-counts[name], name)) if counts else ""

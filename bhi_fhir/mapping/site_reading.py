@@ -21,14 +21,14 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     pass
 
 
-class LocalCode(_Table):
+class LocalCode(_Table, frozen=True):
     """A code as it stands in the record."""
 
     system: str
     code: str
 
 
-class TimeLog(LocalCode):
+class TimeLog(LocalCode, frozen=True):
     """An Observation (a flowsheet row) whose value is time spent.
 
     It lends its time to the Encounter that it belongs to; where that is not itself work, `kind` says what it was.
@@ -39,7 +39,7 @@ class TimeLog(LocalCode):
     unit: Literal["", "min", "h", "s"] = ""
 
 
-class Period(_Table):
+class Period(_Table, frozen=True):
     """Encounter.period as time: only for these contact types (none: all), and no longer than this."""
 
     only_types: tuple[LocalCode, ...] = ()
@@ -47,14 +47,14 @@ class Period(_Table):
     """0: no limit. A longer period is unreadable, not cut."""
 
 
-class Minutes(_Table):
+class Minutes(_Table, frozen=True):
     order: tuple[Kind, ...] = ("time-log", "length", "period")
     """What is trusted first; what is left out is not read."""
     time_log: tuple[TimeLog, ...] = ()
     period: Period = Period()
 
 
-class ConsentDocument(LocalCode):
+class ConsentDocument(LocalCode, frozen=True):
     """A DocumentReference.type that is a signed BHI consent.
 
     `covers_terms`: the form tells the three facts (specialists, cost sharing, supplemental insurance).
@@ -65,7 +65,7 @@ class ConsentDocument(LocalCode):
     speaks_for: Literal["author", "organization", "whoever-bills"] = "author"
 
 
-class ConsentAnswer(_Table):
+class ConsentAnswer(_Table, frozen=True):
     """An item of a QuestionnaireResponse that is consent when it is answered with yes (true) or with `code`."""
 
     link_id: str
@@ -75,19 +75,19 @@ class ConsentAnswer(_Table):
     speaks_for: Literal["author", "whoever-bills"] = "author"
 
 
-class Consents(_Table):
+class Consents(_Table, frozen=True):
     document: tuple[ConsentDocument, ...] = ()
     answer: tuple[ConsentAnswer, ...] = ()
 
 
-class Teams(_Table):
+class Teams(_Table, frozen=True):
     """For members whose CareTeam role no map knows: by NPI, then by the codes of their PractitionerRole."""
 
     npi: dict[str, Role] = {}
     roles_from_practitioner_role: bool = False
 
 
-class SiteReading(_Table):
+class SiteReading(_Table, frozen=True):
     minutes: Minutes = Minutes()
     consent: Consents = Consents()
     team: Teams = Teams()

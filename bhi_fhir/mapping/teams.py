@@ -30,11 +30,11 @@ def _member(participant: Participant, team: str, reading: Reading) -> Member | N
         return None
     codes, _ = reading.terms.translate("team-role", *(participant.role or ()))
     person = reading.record.person(reference, team)
-    roles = frozenset(Role(c) for c in codes) or _roles_elsewhere(person, reading)
+    roles = frozenset(Role(c) for c in codes) or roles_elsewhere(person, reading)
     return Member(person, roles, reading.clock.period(participant.period))
 
 
-def _roles_elsewhere(person: str | None, reading: Reading) -> frozenset[Role]:
+def roles_elsewhere(person: str | None, reading: Reading) -> frozenset[Role]:
     """Where the CareTeam's own role says nothing: the site's list of NPIs, then the person's PractitionerRoles."""
     if person is None:
         return frozenset()

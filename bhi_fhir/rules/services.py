@@ -15,7 +15,7 @@ from bhi_fhir.policy import Code, Rules, Switches
 from bhi_fhir.rules import thresholds
 from bhi_fhir.rules.course import Answer
 from bhi_fhir.rules.permission import permission
-from bhi_fhir.rules.track import known_kind, members_on
+from bhi_fhir.rules.track import known_kind, members_in, members_on
 
 _NONE = Answer("met", "not asked for")
 _BY_TREATING = frozenset({"safety-planning", "dmht-supply", "dmht-management", "crisis-follow-up"})
@@ -92,9 +92,9 @@ def _sort(chart: Chart, code: Code, entries: list[Activity]) -> _Log:
     for entry in entries:
         able = {p: _may(chart, code, entry, p) for p in sorted(entry.people)}
         yes = [p for p, may in able.items() if may]
-        if yes and entry.state == "done":
+        if yes:
             log.by_person[yes[0]].append(entry)
-        elif yes or not able or None in able.values():
+        elif not able or None in able.values():
             log.doubtful.append(entry)
         else:
             log.refused.append(entry)
@@ -152,13 +152,15 @@ def _entries(log: _Log) -> dict[str, list[Activity]]:
 
 
 def _seconds(entries: list[Activity]) -> timedelta:
-    spans = union(a.span for a in entries if a.span is not None)
-    floating = [a.duration for a in entries if a.span is None and a.duration is not None and not a.trouble]
+    read = [a for a in entries if a.state == "done"]
+    spans = union(a.span for a in read if a.span is not None)
+    floating = [a.duration for a in read if a.span is None and a.duration is not None and not a.trouble]
     return length(spans) + sum(floating, timedelta())
 
 
 def _unread(entries: list[Activity]) -> tuple[str, ...]:
-    return tuple(sorted(a.ref for a in entries if a.trouble or a.duration is None or a.state == "unknown"))
+    """Work whose minutes cannot be read; what documents no time is evidence without minutes."""
+    return tuple(sorted(a.ref for a in entries if a.trouble or a.state == "unknown"))
 
 
 def _only(log: _Log) -> str | None:
@@ -195,6 +197,7 @@ def _days_of(
     best = 0
     counted: list[Activity] = []
     unread: list[str] = []
+    unread_days: list[date] = []
     for (_, day), mine in _by_person_and_day(pool, log, month).items():
         done = whole_minutes(_seconds(mine))
         best = max(best, done)
@@ -204,6 +207,7 @@ def _days_of(
             counted += mine
         elif done < thresholds.needed(code, switches):
             unread += _unread(mine)
+            unread_days += [day] if day and _unread(mine) else []
     chosen = counted or pool
     refs = tuple(sorted(a.ref for a in chosen))
     people = {p for a in chosen if (p := _person(a, log))} if performed == "met" else set()
@@ -212,7 +216,7 @@ def _days_of(
         sources=refs,
         practitioner=next(iter(people)) if len(people) == 1 else None,
         units=total or int(bool(unread)),
-        days=tuple(sorted(units.items())),
+        days=tuple(sorted(units.items())) or tuple((day, 1) for day in sorted(unread_days)[:1]),
         performer=_performed(performed, people, refs),
         minutes=_day_minutes(code, total, best, tuple(sorted(unread)), refs, switches),
         consent=_consent(chart, log, chosen, month, switches) if "consent" in code.block else _NONE,
@@ -268,8 +272,17 @@ def _by_switch(code: Code, switches: Switches) -> str:
 
 
 def _consent(chart: Chart, log: _Log, entries: list[Activity], month: ServiceMonth, switches: Switches) -> Answer:
-    """Consent to consultation, or to BHI, which permits consulting specialists, in force at every consultation."""
-    parties = {p for c in chart.consents for p in c.names or ()} | set(log.by_person) | {"*"}
+    """Consent to consultation, or to BHI, which permits consulting specialists, in force at every consultation.
+
+    It names the consultant, the treating practitioner or whoever took part.
+    """
+    parties = set(log.by_person) | {p for a in entries for p in a.people}
+    parties |= {
+        m.person
+        for program in {t.program for t in chart.teams}
+        for _, m in members_in(chart, program, month.span)
+        if Role.TREATING in m.roles and m.person
+    }
     allowed = permission(chart, tuple(sorted(parties)), ("bhi", "interprofessional"), month, switches)
     entries = [a for a in entries if a.when]
     refs = tuple(sorted({c.ref for c in allowed.serving}))
@@ -342,10 +355,13 @@ def _reached(entries: list[Activity], minutes: int, month: ServiceMonth) -> date
 
 def _supply(log: _Log, month: ServiceMonth) -> Work:
     entries = [a for mine in _entries(log).values() for a in mine]
-    first = min((a for a in entries if a.when), key=lambda a: a.when.earliest if a.when else 0, default=None)
-    day = _day_of(first, month) if first else None
-    sources = tuple(sorted(a.ref for a in entries))
-    return Work(sources, _only(log), 1, ((day, 1),) if day else (), _performer(log))
+    done = [a for a in entries if a.state == "done"]
+    sources = tuple(sorted(a.ref for a in done or entries))
+    performer = _performer(log)
+    if performer.outcome == "met" and not done:
+        performer = Answer("unknown", "whether the device was supplied cannot be read", sources)
+    days = _worked(done, month)[:1]
+    return Work(sources, _only(log), 1, tuple((day, 1) for day in days), performer)
 
 
 def _calls(chart: Chart, code: Code, month: ServiceMonth, rules: Rules, entries: list[Activity]) -> Work:

@@ -1,0 +1,112 @@
+"""`mappings check` and `mappings report` as an integration engineer meets them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from record import cocm_record
+
+from bhi_fhir.cli import cli
+
+ACTIVITY = "urn:bhi-fhir:activity"
+LOCAL = "urn:oid:1.2.3.4"
+
+
+def a_site(folder: Path, **maps: Any) -> Path:
+    (folder / "site.toml").write_text('name = "x"\ntime_zone = "America/Chicago"')
+    for name, resource in maps.items():
+        (folder / f"{name}.json").write_text(json.dumps(resource))
+    return folder
+
+
+def concept_map(code: str, means: str, target: str = ACTIVITY, equivalence: str = "equal") -> dict[str, Any]:
+    element = {"code": code, "target": [{"code": means, "equivalence": equivalence}]}
+    return {"resourceType": "ConceptMap", "group": [{"source": LOCAL, "target": target, "element": [element]}]}
+
+
+def value_set(name: str, system: str, code: str) -> dict[str, Any]:
+    return {
+        "resourceType": "ValueSet",
+        "id": name,
+        "compose": {"include": [{"system": system, "concept": [{"code": code}]}]},
+    }
+
+
+def run(*arguments: str) -> tuple[int, dict[str, Any], Result]:
+    done = CliRunner().invoke(cli, ["mappings", *arguments, "--format", "json"])
+    return done.exit_code, json.loads(done.stdout), done
+
+
+def test_a_folder_in_order_is_shown_code_by_code(tmp_path: Path) -> None:
+    site = a_site(tmp_path, calls=concept_map("17", "follow-up"), visits=value_set("initiating-visit", LOCAL, "OV"))
+    status, shown, _ = run("check", "--site", str(site))
+    assert (status, shown["problems"]) == (0, [])
+    assert [(e["code"], e["means"], e["note"]) for e in shown["entries"]] == [
+        ("17", "activity follow-up", "adds-to-base"),
+        ("OV", "initiating-visit", "adds-to-base"),
+    ]
+    assert shown["files"] == ["calls.json", "site.toml", "visits.json"]
+
+
+@pytest.mark.parametrize(
+    ("resource", "problem"),
+    [
+        (concept_map("17", "folow-up"), "which urn:bhi-fhir:activity does not have"),
+        (concept_map("17", "x", "urn:bhi-fhir:nothing"), "none that a requirement asks for"),
+        (value_set("initiating-vist", LOCAL, "OV"), "none that a requirement asks for"),
+    ],
+)
+def test_a_map_to_something_that_does_not_exist_is_a_problem(
+    tmp_path: Path, resource: dict[str, Any], problem: str
+) -> None:
+    status, shown, _ = run("check", "--site", str(a_site(tmp_path, one=resource)))
+    assert status == 2
+    assert [problem in said for said in shown["problems"]] == [True]
+
+
+def test_overlaps_and_contradictions_are_shown(tmp_path: Path) -> None:
+    site = a_site(
+        tmp_path,
+        one=concept_map("17", "follow-up"),
+        two=concept_map("17", "assessment"),
+        three=value_set("initiating-visit", "http://www.ama-assn.org/go/cpt", "99214"),
+        four=concept_map("18", "follow-up", equivalence="wider"),
+    )
+    status, shown, _ = run("check", "--site", str(site))
+    assert status == 2
+    assert {(e["file"], e["note"]) for e in shown["entries"]} == {
+        ("four.json", "hint"),
+        ("one.json", "adds-to-base"),
+        ("three.json", "repeats-base"),
+        ("two.json", "twice"),
+    }
+    assert "17 means activity assessment here and activity follow-up elsewhere" in shown["problems"][0]
+
+
+def test_the_report_counts_codes_that_no_map_knows_and_the_minutes_that_hang_on_them(tmp_path: Path) -> None:
+    record = cocm_record().work(30, type=[{"coding": [{"system": LOCAL, "code": "17"}]}])
+    record = record.work(12, day=4, type=[{"text": "Call with Mrs. Synthetic"}]).work(20, day=5)
+    (tmp_path / "a.json").write_text(json.dumps(record.bundle()))
+    status, shown, done = run("report", "--site", str(a_site(tmp_path)), str(tmp_path / "a.json"))
+    assert status == 0
+    assert [(u["element"], u["system"], u["code"], u["count"], u["minutes"]) for u in shown["unplaced"]] == [
+        ("Encounter.type", "", "", 1, 12),
+        ("Encounter.type", LOCAL, "17", 1, 30),
+    ]
+    assert (shown["minutes"] - 30, shown["unplaced_minutes"]) == (62, 42)  # the office visit has 30
+    assert "Synthetic" not in done.output
+
+
+def test_a_map_makes_the_report_shorter_and_the_month_longer(tmp_path: Path) -> None:
+    record = cocm_record().work(40, type=[{"coding": [{"system": LOCAL, "code": "17"}]}])
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps(record.bundle()))
+    site = a_site(tmp_path, calls=concept_map("17", "follow-up"))
+    assert run("report", "--site", str(site), str(file))[1]["unplaced"] == []
+    done = CliRunner().invoke(
+        cli, ["evaluate", "--site", str(site), "--month", "2026-03", "--format", "json", str(file)]
+    )
+    [result] = json.loads(done.stdout)["results"]
+    assert {line["code"]: line["status"] for line in result["lines"]} == {"99492": "billable"}
