@@ -195,10 +195,16 @@ def _add_on_path(case: _Month, codes: tuple[str, ...], timed: _Trial | None) -> 
     trial = _of_this_month(case, codes) if len(codes) > 1 else case.get(codes[0])
     if trial is None or case.switches.apcm_path == "cpt":
         return None
-    if trial.finding("apcm-base").outcome == "not-met":
+    if not _apcm_is_charged(trial):
         return None
     gated = case.switches.addon_minute_gate and trial.finding("minutes").outcome == "not-met"
     return None if gated and timed is not None else trial
+
+
+def _apcm_is_charged(trial: _Trial) -> bool:
+    """By the same practitioner or perhaps so; a charge that is only withheld moves no month to the add-on."""
+    base = trial.finding("apcm-base")
+    return base.outcome == "met" or (base.outcome == "unknown" and bool(base.evidence))
 
 
 def _not_this_way(case: _Month, code: str) -> None:
@@ -206,7 +212,7 @@ def _not_this_way(case: _Month, code: str) -> None:
     if trial is not None and trial.no is None:
         if case.switches.apcm_path == "cpt":
             trial.no = Answer("not-met", "the site goes by CPT in APCM months (switch A3, apcm_path = cpt)")
-        elif trial.finding("apcm-base").outcome != "not-met":
+        elif _apcm_is_charged(trial):
             trial.no = Answer("not-met", "the month goes by CPT (switch A3, addon_minute_gate)")
 
 

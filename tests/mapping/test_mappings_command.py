@@ -15,6 +15,8 @@ LOCAL = "urn:oid:1.2.3.4"
 
 
 def a_site(folder: Path, **maps: Any) -> Path:
+    folder = folder / "site"
+    folder.mkdir()
     (folder / "site.toml").write_text('name = "x"\ntime_zone = "America/Chicago"')
     for name, resource in maps.items():
         (folder / f"{name}.json").write_text(json.dumps(resource))
