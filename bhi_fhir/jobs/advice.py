@@ -12,7 +12,7 @@ HELP = {
     "care-team": "name treating practitioner, care manager and psychiatric consultant on the team, with specialty",
     "episode-month": "make the time of the earlier entries readable: it says which month is the first",
     "minutes": "give the entries that cannot be read their start, end and person",
-    "rating-scale": "have a validated rating scale answered in full in the month",
+    "rating-scale": "enter the rating scale if it was answered in full in the month",
     "exclusivity": "settle which charge of the month stands",
     "payer": "correct the coverage, or ask the other payer for its rules",
     "apcm-base": "have the same practitioner's APCM charge of the month entered, by name and date",

@@ -291,5 +291,5 @@ def _decide(candidate: Candidate) -> str:
         if f.open and not f.blocks:
             unsure = " (unknown)" if f.outcome == "unknown" else ""
             by.setdefault(HELP[f.requirement], []).append(f"{f.requirement}{unsure}: {f.because}{cited(f.evidence)}")
-    said = " ".join(sentence(f"{', and '.join(open_)}; {help_}") for help_, open_ in by.items())
+    said = " ".join(f"{sentence('; '.join(open_))} To settle it: {help_}." for help_, open_ in by.items())
     return f"A person must decide. {said}" if said else ""

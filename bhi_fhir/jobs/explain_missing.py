@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bhi_fhir.domain.decision import Candidate, Finding
-from bhi_fhir.jobs.explain_line import piece_left_out
 from bhi_fhir.jobs.advice import HELP, REMEDY
+from bhi_fhir.jobs.explain_line import piece_left_out
 from bhi_fhir.jobs.telling import TIME_OF, Told, cited, count, sentence, stopped
 from bhi_fhir.rules.track import BHI_KINDS
 
@@ -41,7 +41,7 @@ def tell_missing(told: Told, candidates: list[Candidate]) -> Missing:
         until=last,
         minutes=_minutes(told, minutes_short),
         blocks=tuple(map(_mend, blocks)),
-        elements=tuple(stopped(f"until {last}, {_mend(f)}") for f in elements),
+        elements=tuple(_mend(f, f"do it until {last}, or ") for f in elements),
         unclear=tuple(map(_mend, unclear)),
         not_counted=tuple(
             sentence(f"{piece_left_out(told, piece)}: {REMEDY[piece.reason]}")
@@ -59,8 +59,10 @@ def _open(candidates: list[Candidate]) -> list[Finding]:
     return list(found.values())
 
 
-def _mend(finding: Finding) -> str:
-    return stopped(f"{finding.requirement}: {finding.because}{cited(finding.evidence)}; {HELP[finding.requirement]}")
+def _mend(finding: Finding, first: str = "") -> str:
+    """What is open, on which evidence, and what would settle it."""
+    what = f"{finding.requirement}: {finding.because}{cited(finding.evidence)}"
+    return stopped(f"{what}; {first}{HELP[finding.requirement]}")
 
 
 def _minutes(told: Told, short: list[Finding]) -> str:

@@ -16,8 +16,8 @@ MANY = 3
 """More references than these are counted, not listed, where they only support a sentence."""
 
 TIME_OF = {
-    "care-manager": "the behavioral health care manager, or the billing practitioner in person",
-    "clinical-staff": "clinical staff, care manager, consultant, or the billing practitioner in person",
+    "care-manager": "the behavioral health care manager (or the billing practitioner in person)",
+    "clinical-staff": "clinical staff, care manager or consultant (or the billing practitioner in person)",
     "billing-practitioner": "the billing practitioner in person",
     "performer": "the person who performs and bills it",
     "": "",

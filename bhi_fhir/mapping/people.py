@@ -7,7 +7,8 @@ from collections import defaultdict
 from bhi_fhir.domain.record import Person
 from bhi_fhir.mapping.reading import Reading
 from bhi_fhir.mapping.record import Record
-from bhi_fhir.views.common import CodeableConcept
+from bhi_fhir.mapping.terminology import NPI, NUCC
+from bhi_fhir.views.common import CodeableConcept, Coding, Identifier, Reference
 from bhi_fhir.views.practitioner import Practitioner
 from bhi_fhir.views.practitioner_role import PractitionerRole
 
@@ -42,6 +43,10 @@ def people(record: Record, reading: Reading) -> dict[str, Person]:
         home = record.resolve(role.organization, key)
         if home:
             homes[found].add(home)
+    for npi, codes in reading.site.people.nucc.items():
+        listed = record.person(Reference(type="Practitioner", identifier=Identifier(NPI, npi)))
+        if listed:
+            kinds[listed] |= _kinds([CodeableConcept([Coding(NUCC, code)]) for code in codes], reading)
     return {who: Person(who, frozenset(kinds[who]), frozenset(homes[who])) for who in kinds | homes}
 
 

@@ -39,6 +39,11 @@ SUBJECT = {
 """Which element names the patient."""
 
 _NPI_OID = "urn:oid:2.16.840.1.113883.4.6"
+_TYPE_NAME = re.compile(r"[A-Z][A-Za-z]+")
+_DEEPEST = 16
+"""Bundles within Bundles."""
+_CUT = {"REDACTED", "MASKED", "SUBSETTED"}
+"""Codes of v3-ObservationValue in meta.security or meta.tag: parts of the resource are left out."""
 _R5_ENCOUNTER = {"completed", "discharged", "discontinued", "on-hold"}
 _REFERENCE = re.compile(
     r"(?:(?P<base>[a-z][a-z0-9+.-]*://.*)/)?(?P<type>[A-Z][A-Za-z]+)/(?P<id>[^/#|]+)(?:/_history/.*)?"
@@ -57,8 +62,8 @@ class Source:
 
 class _Header(msgspec.Struct, rename="camel"):
     resource_type: str
-    id: str | None = None
-    meta: Meta | None = None
+    id: msgspec.Raw = msgspec.Raw()
+    meta: msgspec.Raw = msgspec.Raw()
 
 
 class _Entry(msgspec.Struct, rename="camel"):
@@ -68,11 +73,14 @@ class _Entry(msgspec.Struct, rename="camel"):
 
 class _Bundle(msgspec.Struct):
     entry: list[msgspec.Raw] | None = None
+    meta: msgspec.Raw = msgspec.Raw()
 
 
 _HEADER = msgspec.json.Decoder(_Header)
 _ENTRY = msgspec.json.Decoder(_Entry)
 _BUNDLE = msgspec.json.Decoder(_Bundle)
+_ID = msgspec.json.Decoder(str)
+_META = msgspec.json.Decoder(Meta)
 _DECODERS = {name: msgspec.json.Decoder(view) for name, view in VIEWS.items()}
 _R5_MARKS = {
     name: tuple((field, f'"{field}"'.encode()) for field in sorted(view.R5_FIELDS)) for name, view in VIEWS.items()
@@ -167,7 +175,7 @@ class Record:
         """The NPIs of a person; of somebody who is known by NPI only, that one."""
         row = self.rows.get(person)
         if isinstance(row, Practitioner):
-            return {i.value for i in row.identifier or () if i.system == NPI and i.value}
+            return {i.value for i in row.identifier or () if _system(i) == NPI and i.value}
         return {person.removeprefix(f"{NPI}|")} if person.startswith(f"{NPI}|") else set()
 
     def roles_of(self, person: str) -> list[PractitionerRole]:

@@ -87,10 +87,17 @@ class Teams(_Table, frozen=True):
     roles_from_practitioner_role: bool = False
 
 
+class People(_Table, frozen=True):
+    """What people are, where the record does not say: NUCC codes by NPI, beside those of the record."""
+
+    nucc: dict[str, tuple[str, ...]] = {}
+
+
 class SiteReading(_Table, frozen=True):
     minutes: Minutes = Minutes()
     consent: Consents = Consents()
     team: Teams = Teams()
+    people: People = People()
 
 
 AS_USUAL = SiteReading()

@@ -13,14 +13,31 @@ _NO_PRACTITIONER = ("Patient", "RelatedPerson")
 
 
 def teams(rows: PatientRows, reading: Reading) -> Iterator[Team]:
+    """The patient's BHI teams; where none is known, those that a map hints at, whose roles are unknown."""
+    possible = []
+    known = False
     for key, row in rows.of(CareTeam):
         if row.status in ("entered-in-error", "proposed"):
             continue
         members = tuple(m for p in row.participant or () if (m := _member(p, key, reading)))
         period = reading.clock.period(row.period)
         ended = row.status in ("inactive", "suspended")
-        for program in _programs(row, members, reading):
-            yield Team(key, program, members, period, certain=not ended or period.end is not None)
+        certain = not ended or period.end is not None
+        programs = _programs(row, members, reading)
+        for program in programs:
+            known = True
+            yield Team(key, program, members, period, certain)
+        if not programs and _hinted(row, reading):
+            possible += [Team(key, program, members, period, certain) for program in Program]
+    if not known:
+        yield from possible
+
+
+def _hinted(row: CareTeam, reading: Reading) -> bool:
+    """Does a map know something wider or narrower of the team's category or of a member's role?"""
+    if reading.terms.translate("program", *(row.category or ()))[1]:
+        return True
+    return any(reading.terms.translate("team-role", *(p.role or ()))[1] for p in row.participant or ())
 
 
 def _member(participant: Participant, team: str, reading: Reading) -> Member | None:
@@ -54,7 +71,7 @@ def _programs(row: CareTeam, members: tuple[Member, ...], reading: Reading) -> l
     roles = {role for member in members for role in member.roles}
     if roles & {Role.CARE_MANAGER, Role.CONSULTANT}:
         return [Program.COCM]
-    # A team none of whose roles is known may still be the cardiology clinic's: it is no BHI team.
+    # A team none of whose roles is known is as likely the cardiology clinic's: it is no BHI team.
     return [Program.GENERAL] if roles else []
 
 

@@ -49,6 +49,11 @@ def encounter_time(key: str, row: Encounter, logs: dict[str, timedelta | None], 
     return period.start, None, trouble
 
 
+def contact_types(row: Encounter) -> list[CodeableConcept]:
+    """What kind of contact it was: the type, and the service type, where some vendors say more."""
+    return [*(row.type or ()), *([row.service_type] if row.service_type else ())]
+
+
 def _placed(period: Period, length: timedelta) -> Time:
     """A length begins where the period begins and cannot be longer than it."""
     if period.start is None:
@@ -61,7 +66,7 @@ def _placed(period: Period, length: timedelta) -> Time:
 def _trusted(when: Moment | None, duration: timedelta, row: Encounter, reading: Reading) -> Time:
     """A period counts only for the contact types, and up to the length, that the site trusts."""
     trust = reading.site.minutes.period
-    if trust.only_types and not has_code(row.type, trust.only_types, reading):
+    if trust.only_types and not has_code(contact_types(row), trust.only_types, reading):
         return when, None, "the site does not take the period of this kind of contact for its time"
     if trust.longest_minutes and duration > timedelta(minutes=trust.longest_minutes):
         return when, None, f"its period is longer than {trust.longest_minutes} minutes (site's limit)"

@@ -9,12 +9,21 @@ from datetime import timedelta
 from bhi_fhir.domain.record import Activity, OtherService, Stay, Visit
 from bhi_fhir.domain.time import Moment
 from bhi_fhir.mapping.reading import PatientRows, Reading
-from bhi_fhir.mapping.times import Time, encounter_time, log_of, logged, procedure_time, time_logs
-from bhi_fhir.views.common import CodeableConcept, Reference
+from bhi_fhir.mapping.times import (
+    Time,
+    contact_types,
+    encounter_time,
+    log_of,
+    logged,
+    procedure_time,
+    time_logs,
+)
+from bhi_fhir.views.common import CodeableConcept, Coding, Reference
 from bhi_fhir.views.encounter import Encounter
 from bhi_fhir.views.observation import Observation
 from bhi_fhir.views.procedure import Procedure
 
+ACTIVITY = "urn:bhi-fhir:activity"
 _NEVER = "entered-in-error"
 _DONE = {"finished": "done", "completed": "done", "unknown": "unknown"}
 _VISITS = ("initiating-visit", "initiating-visit-psychiatric", "initiating-visit-undecided")
@@ -25,9 +34,7 @@ def activities(rows: PatientRows, reading: Reading) -> Iterator[Activity]:
     logs = time_logs(rows, reading)
     yield from _logged_alone(rows, reading)
     for key, row in rows.of(Encounter):
-        concepts = list(row.type or ())
-        if row.service_type:
-            concepts.append(row.service_type)
+        concepts = contact_types(row)
         people = _people([p.individual for p in row.participant or ()], key, reading)
         time = encounter_time(key, row, logs, reading)
         found = _activity(key, concepts, row.status, people, time, reading)
@@ -47,20 +54,32 @@ def activities(rows: PatientRows, reading: Reading) -> Iterator[Activity]:
 
 
 def _logged_alone(rows: PatientRows, reading: Reading) -> Iterator[Activity]:
-    """Rows of a time log that belong to no encounter of work: work of their own, of the kind that the site says."""
+    """Rows of a time log that belong to no encounter of work: work of their own, of the kind that the site says.
+
+    Without a kind they are work that no map can place, unless their encounter is known to be something else.
+    """
     if not reading.site.minutes.time_log:
         return
-    work = {key for key, row in rows.of(Encounter) if reading.terms.translate("activity", *(row.type or ()))[0]}
-    for key, row in rows.of(Observation):
-        log = log_of(row, reading)
-        encounter = reading.record.resolve(row.encounter, key)
-        if log is None or not log.kind or encounter in work:
+    work, known = set(), set()
+    for key, row in rows.of(Encounter):
+        concepts = contact_types(row)
+        if reading.terms.translate("activity", *concepts)[0]:
+            work.add(key)
+        elif is_placed(concepts, reading):
+            known.add(key)
+    for key, observation in rows.of(Observation):
+        log = log_of(observation, reading)
+        encounter = reading.record.resolve(observation.encounter, key)
+        if log is None or encounter in work or (not log.kind and encounter in known):
             continue
-        when = reading.clock.moment(row.effective_date_time) or reading.clock.period(row.effective_period).start
-        duration = logged(row, log)
+        clock = reading.clock
+        when = clock.moment(observation.effective_date_time) or clock.period(observation.effective_period).start
+        duration = logged(observation, log)
         trouble = "" if when and duration is not None else "its time log has no readable value, unit or date"
-        people = _people(row.performer or (), key, reading)
-        yield Activity(key, frozenset({log.kind}), "done", people, when, None if trouble else duration, trouble)
+        people = _people(observation.performer or (), key, reading)
+        kinds, _ = reading.terms.translate("activity", CodeableConcept([Coding(ACTIVITY, log.kind)]))
+        duration = None if trouble else duration
+        yield Activity(key, kinds, "done", people, when, duration, trouble, unplaced_codes=not kinds)
 
 
 def _activity(
@@ -73,7 +92,7 @@ def _activity(
 ) -> Activity | None:
     kinds, hint = reading.terms.translate("activity", *concepts)
     other = {code for _, code in reading.terms.codes(*concepts)} if _is_other(concepts, reading) else set()
-    unplaced = not kinds and (hint or not _is_placed(concepts, reading))
+    unplaced = not kinds and (hint or not is_placed(concepts, reading))
     if status == _NEVER or not (kinds or unplaced):
         return None
     when, duration, trouble = time
@@ -94,9 +113,9 @@ def _is_other(concepts: list[CodeableConcept], reading: Reading) -> bool:
     return reading.terms.holds("other-service", *concepts)
 
 
-def _is_placed(concepts: list[CodeableConcept], reading: Reading) -> bool:
+def is_placed(concepts: list[CodeableConcept], reading: Reading) -> bool:
     """Some map knows what this is, even if it is no BHI work."""
-    return reading.terms.holds("charge", *concepts)
+    return any(reading.terms.holds(group, *concepts) for group in ("charge", "other-service", *_VISITS))
 
 
 def _people(references: Iterable[Reference | None], key: str, reading: Reading) -> frozenset[str]:
