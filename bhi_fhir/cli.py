@@ -142,7 +142,8 @@ def codes(month: str | None, trace: bool, shape: str) -> None:
     from bhi_fhir.policy.trace import PAGE, sentences
 
     if trace:
-        click.echo(catalogue.trace_json(sentences()) if shape == "json" else PAGE.read_text(encoding="utf-8"))
+        text = catalogue.trace_json(sentences()).decode() if shape == "json" else PAGE.read_text(encoding="utf-8")
+        click.echo(text.rstrip())
         return
     found = catalogue.catalogue(month or f"{_now():%Y-%m}")
     click.echo(catalogue.json(found) if shape == "json" else catalogue.page(found, _width()))

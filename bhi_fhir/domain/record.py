@@ -106,7 +106,6 @@ class Activity:
     """Codes of other, separately billed services that the entry carries."""
     inside: str | None = None
     """The Encounter that a Procedure belongs to."""
-    unplaced_codes: bool = False
     device_cleared: bool | None = None
     risk: bool = False
     """The entry's own reason is a mapped suicide or overdose risk."""
@@ -146,7 +145,8 @@ class Stay:
     kind: str
     """inpatient | emergency"""
     period: Period
-    finished: bool
+    finished: bool | None
+    """None: the record does not say whether it took place."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bhi_fhir.domain.decision import Candidate, Finding, Line, NotCounted
-from bhi_fhir.domain.record import Consent, Program, Visit
+from bhi_fhir.domain.record import ANYBODY, Consent, Program, Visit
 from bhi_fhir.jobs.advice import HELP
 from bhi_fhir.jobs.telling import Told, cited, count, day, entries, moment, people, plain, sentence
 from bhi_fhir.policy.trace import asked, sentences
@@ -226,7 +226,7 @@ def _consent(told: Told, candidate: Candidate) -> str:
 
 def _permission(told: Told, consent: Consent) -> str:
     named = consent.names if consent.names is not None else consent.organizations
-    whom = " and ".join(sorted(named)) or "nobody named"
+    whom = "whoever bills" if ANYBODY in named else " and ".join(sorted(named)) or "nobody named"
     form = (
         "in a form that tells of specialists, cost sharing and supplemental insurance"
         if consent.terms

@@ -48,10 +48,18 @@ class RecordReader:
         """The patient's record. ServerError if the patient or a search cannot be had at all."""
         record = ServerRecord(patient, [Source("server", patient, await read(self.client, patient))])
         for kind in sorted(SUBJECT):
-            if kind != "DocumentReference" or self.site.consent.document:  # many, and only some sites' consents
-                await self._type(record, kind)
+            if kind == "DocumentReference" and not self.site.consent.document:
+                continue  # many, and only some sites' consents
+            if kind == "Consent" and self._consent_is_elsewhere():
+                continue
+            await self._type(record, kind)
         await self._staff(record)
         return record
+
+    def _consent_is_elsewhere(self) -> bool:
+        """athenahealth and MEDITECH serve no Consent: nothing is missing where the site names another source."""
+        named = self.site.consent.document or self.site.consent.answer
+        return bool(named) and bool(self.served.types) and "Consent" not in self.served.types
 
     async def _type(self, record: ServerRecord, kind: str) -> None:
         param = self._patient_param(kind)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -55,9 +55,8 @@ def _by_patient(record: Record) -> dict[str, PatientRows]:
         elif kind in SUBJECT and "#" not in key:
             patient = record.patient(row, key)
             if patient is None:
-                record.set_aside.append(SetAside("", "", key, "it names no patient"))
-                record.withheld.append((None, Withheld(kind, f"{key} names no patient")))
-            elif patient.split("/")[0] not in ("Group", "Device", "Location"):
+                record.names_nobody(key, row)
+            elif record.type_of(patient) not in ("Group", "Device", "Location"):
                 rows[patient].take(key, row)
     return rows
 
@@ -78,9 +77,22 @@ def _chart(patient: str, rows: PatientRows, staff: dict[str, Person], reading: R
         covers=_sorted(covers(rows, reading)),
         care_episodes=_sorted(care_episodes(rows, reading)),
         died=_death(rows, reading),
-        withheld=tuple(rows.withheld),
+        withheld=(*rows.withheld, *_withheld_too(rows, reading)),
         security=_security(rows),
     )
+
+
+def _withheld_too(rows: PatientRows, reading: Reading) -> Iterator[Withheld]:
+    """What else is missing where this site keeps its consents or its minutes in the part that was not read."""
+    site = reading.site
+    kept = {
+        "DocumentReference": "Consent" if site.consent.document else "",
+        "QuestionnaireResponse": "Consent" if site.consent.answer else "",
+        "Observation": "Encounter" if site.minutes.time_log else "",
+    }
+    for held in rows.withheld:
+        if part := kept.get(held.part):
+            yield Withheld(part, held.reason, held.began)
 
 
 def _sorted(facts: Iterable[_Fact]) -> tuple[_Fact, ...]:

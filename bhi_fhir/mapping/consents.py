@@ -33,7 +33,7 @@ def _documents(rows: PatientRows, reading: Reading) -> Iterator[Permission]:
     """Signed forms, of the document types that the site names."""
     for key, row in rows.of(DocumentReference):
         form = next((f for f in reading.site.consent.document if has_code([row.type], (f,), reading)), None)
-        if form is None or row.status != "current":
+        if form is None or row.status != "current" or row.doc_status == "entered-in-error":
             continue
         given = reading.clock.moment(row.date)
         names: frozenset[str] | None = frozenset(_WHOEVER_BILLS)
@@ -42,27 +42,41 @@ def _documents(rows: PatientRows, reading: Reading) -> Iterator[Permission]:
             names = frozenset(p for r in row.author or () if (p := reading.record.person(r, key)))
         elif form.speaks_for == "organization":
             names, organizations = None, frozenset(filter(None, [reading.record.resolve(row.custodian, key)]))
-        yield _elsewhere(key, given, names, organizations, form.covers_terms)
+        unfinished = "the document is not signed yet" if row.doc_status == "preliminary" else ""
+        yield _elsewhere(key, given, names, organizations, form.covers_terms, unfinished)
 
 
 def _answers(rows: PatientRows, reading: Reading) -> Iterator[Permission]:
-    """Answers that are consent, of the questionnaires that the site names."""
+    """Answers that are consent, of the questionnaires that the site names; any other answer takes it back."""
     wanted = reading.site.consent.answer
     for key, row in rows.of(QuestionnaireResponse) if wanted else ():
         if row.status not in ("completed", "amended"):
             continue
         for item in wanted:
             canonical = (row.questionnaire or "").split("|")[0]
-            if item.questionnaire in ("", canonical) and says_yes(row.item or (), item.link_id, item.code):
-                author = reading.record.person(row.author, key)
-                names = frozenset(_WHOEVER_BILLS if item.speaks_for == "whoever-bills" else filter(None, [author]))
-                yield _elsewhere(key, reading.clock.moment(row.authored), names, frozenset(), item.covers_terms)
+            if item.questionnaire not in ("", canonical):
+                continue
+            yes = says_yes(row.item or (), item.link_id, item.code)
+            if yes is None:
+                continue
+            given = reading.clock.moment(row.authored)
+            author = reading.record.person(row.author, key)
+            names = frozenset(_WHOEVER_BILLS if item.speaks_for == "whoever-bills" else filter(None, [author]))
+            if yes:
+                yield _elsewhere(key, given, names, frozenset(), item.covers_terms)
+            else:
+                doubt = f"it is answered with another code than {item.code}" if item.code else ""
+                yield Permission(key, "bhi", False, given, frozenset(_WHOEVER_BILLS), doubt=doubt)
 
 
 def _elsewhere(
-    key: str, given: Moment | None, names: frozenset[str] | None, organizations: frozenset[str], terms: bool
+    key: str,
+    given: Moment | None,
+    names: frozenset[str] | None,
+    organizations: frozenset[str],
+    terms: bool,
+    doubt: str = "",
 ) -> Permission:
-    doubt = ""
     if given is None:
         doubt = "it has no readable date"
     elif not terms:
@@ -118,7 +132,7 @@ def _parties(
     for actor in provision.actor:
         target = reading.record.resolve(actor.reference, key) or ""
         person = reading.record.person(actor.reference, key)
-        if target.startswith("Organization/"):
+        if reading.record.type_of(target) == "Organization":
             named_organizations.add(target)
         elif person:
             people.add(person)

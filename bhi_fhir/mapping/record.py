@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import msgspec
 
 from bhi_fhir.domain.record import SetAside, Withheld
 from bhi_fhir.mapping.terminology import NPI
 from bhi_fhir.views import VIEWS, Row
-from bhi_fhir.views.common import Identifier, Meta, Reference
-from bhi_fhir.views.operation_outcome import OperationOutcome
+from bhi_fhir.views.common import UNREADABLE, Identifier, Meta, Reference
+from bhi_fhir.views.operation_outcome import Issue, OperationOutcome
 from bhi_fhir.views.patient import Patient
 from bhi_fhir.views.practitioner import Practitioner
 from bhi_fhir.views.practitioner_role import PractitionerRole
@@ -48,6 +49,12 @@ _R5_ENCOUNTER = {"completed", "discharged", "discontinued", "on-hold"}
 _REFERENCE = re.compile(
     r"(?:(?P<base>[a-z][a-z0-9+.-]*://.*)/)?(?P<type>[A-Z][A-Za-z]+)/(?P<id>[^/#|]+)(?:/_history/.*)?"
 )
+
+
+_CONDITIONAL = re.compile(r"(?P<type>[A-Z][A-Za-z]+)\?identifier=(?P<system>[^|&]+)\|(?P<value>[^|&]+)")
+_IDENTIFIED = ("Practitioner", "Patient", "PractitionerRole", "Organization", "Encounter", "Condition")
+_VERSION = re.compile(r"[0-9]{1,18}")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +97,7 @@ _R5_MARKS = {
 @dataclass
 class _Version:
     source: Source
-    meta: Meta | None
+    meta: Meta
     type: str
 
 
@@ -103,7 +110,10 @@ class Record:
     withheld: list[tuple[str | None, Withheld]] = field(default_factory=list)
     """(patient key, or None for every patient of the input; what is missing)"""
     _aliases: dict[str, str] = field(default_factory=dict)
-    _bases: dict[str, str] = field(default_factory=dict)
+    _bases: dict[str, set[str]] = field(default_factory=dict)
+    _types: dict[str, str] = field(default_factory=dict)
+    """The type of everything that stood under a fullUrl, also of what is not read."""
+    _sources: dict[str, Source] = field(default_factory=dict)
     _identifiers: dict[tuple[str, str, str], str] = field(default_factory=dict)
     _people: dict[str, str] = field(default_factory=dict)
     _survivors: dict[str, str] = field(default_factory=dict)
@@ -116,23 +126,32 @@ class Record:
         """
         if reference is None:
             return None
-        text = reference.reference
-        if text:
-            if text.startswith("#"):
-                key = f"{owner.split('#', maxsplit=1)[0]}{text}"
-                return key if key in self.rows else None
-            return self._aliases.get(text) or self._by_text(text)
+        named = None
         if reference.identifier is not None:
-            return self._by_identifier(reference.type, reference.identifier)
-        return None
+            named = self._by_identifier(reference.type, reference.identifier)
+        text = reference.reference
+        if not text:
+            return named
+        key = self._inside(text, owner) if text.startswith("#") else self._aliases.get(text) or self._by_text(text)
+        return named if named in self.rows and key not in self.rows else key
+
+    def _inside(self, fragment: str, owner: str) -> str | None:
+        """The key of a contained resource; of the one that contains it for a bare "#"."""
+        container = owner.split("#", maxsplit=1)[0]
+        key = container if fragment == "#" else f"{container}{fragment}"
+        return key if key in self.rows else None
 
     def _by_text(self, text: str) -> str:
         found = _REFERENCE.fullmatch(text)
         if found is None:
-            return text
+            asked = _CONDITIONAL.fullmatch(text)
+            if asked is None:
+                return text
+            identifier = Identifier(unquote(asked["system"]), unquote(asked["value"]))
+            return self._by_identifier(asked["type"], identifier) or text
         key = f"{found['type']}/{found['id']}"
         here = self._bases.get(key)
-        if found["base"] and here and here != found["base"]:
+        if found["base"] and here and found["base"] not in here:
             return text  # the same id on another server is somebody else
         return key
 
@@ -140,7 +159,7 @@ class Record:
         system, value = _system(identifier), identifier.value
         if not system or not value:
             return None
-        for kind in (of,) if of else ("Practitioner", "Patient", "PractitionerRole", "Organization", "Encounter"):
+        for kind in (of.rpartition("/")[2],) if of else _IDENTIFIED:  # type may be a StructureDefinition's URL
             key = self._identifiers.get((kind, system, value))
             if key:
                 return key
@@ -165,7 +184,17 @@ class Record:
             return isinstance(self.rows[key], Practitioner)
         if reference is not None and not reference.reference:
             return reference.type in (None, "Practitioner")
-        return key.startswith("Practitioner/") or "/" not in key
+        if self.type_of(key) not in ("", "Practitioner"):
+            return False
+        # An absolute reference to another server names nobody: that server may be this one by another name.
+        return key.startswith(("Practitioner/", f"{NPI}|")) or "/" not in key
+
+    def type_of(self, key: str) -> str:
+        """The resource type behind a key; "" where nothing says."""
+        if key in self.rows:
+            return type(self.rows[key]).__name__
+        found = _REFERENCE.fullmatch(key)
+        return self._types.get(key) or (found["type"] if found else "")
 
     def person_key(self, key: str) -> str:
         """One key for one person, however many Practitioner resources carry the NPI."""
@@ -185,7 +214,17 @@ class Record:
     def patient(self, row: Row, key: str) -> str | None:
         """The patient whom a resource belongs to, a merged patient's survivor included."""
         found = self.resolve(getattr(row, SUBJECT[type(row).__name__]), key)
+        if found and "#" in found:
+            found = self._outside(found)
         return self._survivors.get(found, found) if found else None
+
+    def _outside(self, contained: str) -> str:
+        """A contained Patient with the identifier of one who is here is that one."""
+        for identifier in getattr(self.rows.get(contained), "identifier", None) or ():
+            key = self._by_identifier("Patient", identifier)
+            if key in self.rows:
+                return key
+        return contained
 
     def of_type(self, view: type[_R]) -> Iterator[tuple[str, _R]]:
         return ((key, row) for key, row in self.rows.items() if isinstance(row, view))
@@ -206,29 +245,35 @@ class Record:
     def _sort_in(self, source: Source, versions: dict[str, list[_Version]]) -> None:
         try:
             header = _HEADER.decode(source.json)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            self.put_aside(source, "", "it is no FHIR resource")
+        except UNREADABLE:
+            self.put_aside(source, "", "it is no FHIR resource", "*")
             return
         kind = header.resource_type
         if kind == "Bundle":
             for inner in open_bundle(source, self):
                 self._sort_in(inner, versions)
         elif kind not in R4_TYPES:
-            self.put_aside(source, "", "its type is no FHIR R4 resource type")
+            # A name that R4 does not have holds nothing that R4 has; what is no name at all may hold anything.
+            part = "" if _TYPE_NAME.fullmatch(kind) else "*"
+            self.put_aside(source, "", "its type is no FHIR R4 resource type", part)
         elif kind == "OperationOutcome":
             self._note_outcome(source)
-        elif kind in VIEWS:
-            key = f"{kind}/{header.id}" if header.id else (source.full_url or f"{source.file}:{source.at}")
-            versions.setdefault(key, []).append(_Version(source, header.meta, kind))
+        else:
+            key = _key(header, source)
+            if source.full_url:
+                self._types[key] = kind
+                self._alias(key, source.full_url)
+            if kind in VIEWS:
+                versions.setdefault(key, []).append(_Version(source, _meta(header.meta), kind))
 
     def _note_outcome(self, source: Source) -> None:
         """A server's word that it held something back: no finding may rest on absence then."""
         try:
             outcome = msgspec.json.decode(source.json, type=OperationOutcome)
-        except (msgspec.DecodeError, RecursionError):
-            self.put_aside(source, "OperationOutcome", "its shape is not R4's")
+        except UNREADABLE:
+            self.put_aside(source, "OperationOutcome", "its shape is not R4's", "*")
             return
-        for issue in outcome.issue or ():
+        for issue in outcome.issue or (Issue(),):
             if issue.severity != "information":
                 reason = f"the server held something back ({issue.severity or 'issue'}: {issue.code or 'no code'})"
                 self.withheld.append((None, Withheld("*", reason)))
@@ -244,34 +289,32 @@ class Record:
                     version.type,
                 )
             return
-        if newest.source.full_url:
-            for version in same:
-                if version.source.full_url:
-                    self._alias(key, version.source.full_url)
         row = self._decode(key, newest)
         if row is None:
             return
         self.rows[key] = row
+        self._sources[key] = newest.source
         for index, raw in enumerate(row.contained or ()):
             self._take_contained(key, Source(newest.source.file, f"{newest.source.at}.contained[{index}]", raw))
 
     def _take_contained(self, owner: str, source: Source) -> None:
         try:
             header = _HEADER.decode(source.json)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             self.put_aside(source, owner, "a contained part of it is no FHIR resource")
             return
-        if header.resource_type in VIEWS and header.id:
-            row = self._decode(f"{owner}#{header.id}", _Version(source, None, header.resource_type))
+        name = _text(header.id).removeprefix("#")  # DSTU2 wrote the "#" into the id too
+        if header.resource_type in VIEWS and name:
+            row = self._decode(f"{owner}#{name}", _Version(source, Meta(), header.resource_type))
             if row is not None:
-                self.rows[f"{owner}#{header.id}"] = row
+                self.rows[f"{owner}#{name}"] = row
 
     def _decode(self, key: str, version: _Version) -> Row | None:
         raw = bytes(version.source.json)
         r5 = self._r5(raw, version.type)
         try:
             row = _DECODERS[version.type].decode(raw)
-        except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             where = str(error).rpartition(" - at ")[2].strip("`$.") or "its structure"
             reason = f"it has the shape of R5 ({r5})" if r5 else f"its shape is not R4's, at {where}"
             self.put_aside(version.source, key, reason, version.type)
@@ -295,7 +338,7 @@ class Record:
             return ""
         try:
             top = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             return ""
         for name in suspects:
             if name in top and (name not in ("class", "provision") or bytes(top[name]).lstrip().startswith(b"[")):
@@ -303,20 +346,30 @@ class Record:
         return ""
 
     def put_aside(self, source: Source, key: str, reason: str, kind: str = "") -> None:
-        """Set a record aside; what rests on it is unknown for its patient, or for all if it names none."""
+        """Set a record aside; what rests on it is unknown for its patient, or for all if it names none.
+
+        `kind`: its type, or "*" where it may be of any.
+        """
         self.set_aside.append(SetAside(source.file, source.at, key, reason))
         if kind:
             patient, began = _what_can_be_read(source.json, kind)
-            self.withheld.append((patient, Withheld(kind, f"{key} was set aside: {reason}", began)))
+            what = key or source.at or "a record"
+            self.withheld.append((patient, Withheld(kind, f"{what} was set aside: {reason}", began)))
+
+    def names_nobody(self, key: str, row: Row) -> None:
+        """Set a resource aside that belongs to a patient and does not say to whom: it may be anybody's."""
+        source = self._sources[key]
+        self.set_aside.append(SetAside(source.file, source.at, key, "it names no patient"))
+        self.withheld.append((None, Withheld(type(row).__name__, f"{key} names no patient")))
 
     def _alias(self, key: str, full_url: str) -> None:
         self._aliases[full_url] = key
         found = _REFERENCE.fullmatch(full_url)
         if found and found["base"]:
-            self._bases[key] = found["base"]
+            self._bases.setdefault(key, set()).add(found["base"])
 
     def _index(self) -> None:
-        for key, row in self.rows.items():
+        for key, row in sorted(self.rows.items()):  # the order of a file's entries decides nothing
             for identifier in getattr(row, "identifier", None) or ():
                 system = _system(identifier)
                 if system and identifier.value and "#" not in key:
@@ -324,31 +377,49 @@ class Record:
         for key, row in self.rows.items():
             if isinstance(row, Practitioner):
                 self._people[key] = self._same_npi(row) or key
-        for key, row in self.rows.items():
-            if isinstance(row, Patient):
-                self._merge(key, row)
+        self._merge()
         self.withheld = [
             (self._survivors.get(who, who) if (who := self._key_of(patient)) else None, part)
             for patient, part in self.withheld
         ]
+        for key, row in self.rows.items():
+            self._note_cut(key, row)
+
+    def _note_cut(self, key: str, row: Row) -> None:
+        """A resource that says itself that parts of it are left out: its type was not read whole."""
+        cut = _cut(row.meta)
+        if cut:
+            kind = type(row).__name__
+            patient = self.survivor(key) if isinstance(row, Patient) else None
+            if kind in SUBJECT:
+                patient = self.patient(row, key)
+            self.withheld.append((patient, Withheld(kind, f"{key} is marked {cut}: parts of it are left out")))
 
     def _key_of(self, reference: str | None) -> str | None:
         return self.resolve(Reference(reference=reference)) if reference else None
 
     def _same_npi(self, row: Practitioner) -> str | None:
-        """Two Practitioners with one NPI are one person."""
+        """Two Practitioners with one NPI are one person; one who is only contained is known by the NPI."""
         for identifier in row.identifier or ():
             if _system(identifier) == NPI and identifier.value:
-                return self._identifiers.get(("Practitioner", NPI, identifier.value))
+                return self._by_identifier("Practitioner", identifier)
         return None
 
-    def _merge(self, key: str, row: Patient) -> None:
-        for link in row.link or ():
-            other = self.resolve(link.other, key)
-            if other and link.type == "replaced-by":
-                self._survivors[key] = other
-            elif other and link.type == "replaces":
-                self._survivors[other] = key
+    def _merge(self) -> None:
+        """Patient.link: a merged patient's facts belong to the last survivor; in a circle to the first by name."""
+        replaced: dict[str, str] = {}
+        for key, row in sorted(self.of_type(Patient)):
+            for link in row.link or ():
+                other = self.resolve(link.other, key)
+                if other and link.type == "replaced-by":
+                    replaced.setdefault(key, other)
+                elif other and link.type == "replaces":
+                    replaced.setdefault(other, key)
+        for key in replaced:
+            chain = [key]
+            while (after := replaced.get(chain[-1])) and after not in chain:
+                chain.append(after)
+            self._survivors[key] = min(chain[chain.index(after) :]) if after else chain[-1]
 
     def survivor(self, patient: str) -> str:
         return self._survivors.get(patient, patient)
@@ -356,23 +427,62 @@ class Record:
 
 def open_bundle(source: Source, record: Record) -> Iterator[Source]:
     """The entries of a Bundle; a broken one is set aside and the others go on."""
-    try:
-        entries = _BUNDLE.decode(source.json).entry or []
-    except (msgspec.DecodeError, RecursionError):
-        record.put_aside(source, "", "it is a Bundle whose entries cannot be read")
+    if source.at.count("entry[") >= _DEEPEST:
+        record.put_aside(source, "", "it is a Bundle in too many others", "*")
         return
+    try:
+        bundle = _BUNDLE.decode(source.json)
+    except UNREADABLE:
+        record.put_aside(source, "", "it is a Bundle whose entries cannot be read", "*")
+        return
+    entries = bundle.entry or []
+    if cut := _cut(_meta(bundle.meta)):
+        record.withheld.append((None, Withheld("*", f"the Bundle is marked {cut}: parts of it are left out")))
     prefix = f"{source.at}." if source.at else ""
     for index, raw in enumerate(entries):
         at = f"{prefix}entry[{index}]"
         try:
             entry = _ENTRY.decode(raw)
-        except (msgspec.DecodeError, RecursionError):
-            record.put_aside(Source(source.file, at, raw), "", "it is no Bundle entry")
+        except UNREADABLE:
+            record.put_aside(Source(source.file, at, raw), "", "it is no Bundle entry", "*")
             continue
         if bytes(entry.resource) in (b"", b"null"):
-            record.put_aside(Source(source.file, at, raw), "", "it is a Bundle entry without a resource")
+            record.put_aside(Source(source.file, at, raw), "", "it is a Bundle entry without a resource", "*")
         else:
             yield Source(source.file, at, entry.resource, entry.full_url)
+
+
+def _key(header: _Header, source: Source) -> str:
+    """ "Type/id"; the id from a RESTful fullUrl where the resource has none; else the fullUrl, else the place."""
+    name = _text(header.id)
+    if name:
+        return f"{header.resource_type}/{name}"
+    found = _REFERENCE.fullmatch(source.full_url or "")
+    if found and found["type"] == header.resource_type:
+        return f"{found['type']}/{found['id']}"
+    return source.full_url or f"{source.file}:{source.at}"
+
+
+def _text(raw: msgspec.Raw) -> str:
+    """A JSON string; "" for anything else."""
+    try:
+        return _ID.decode(raw)
+    except UNREADABLE:
+        return ""
+
+
+def _meta(raw: msgspec.Raw) -> Meta:
+    """A resource's meta; empty where it cannot be read, and then the resource itself says so."""
+    try:
+        return _META.decode(raw)
+    except UNREADABLE:
+        return Meta()
+
+
+def _cut(meta: Meta | None) -> str:
+    """REDACTED, MASKED or SUBSETTED, whatever the spelling of the system; "" for a whole resource."""
+    labels = [*(meta.security or ()), *(meta.tag or ())] if meta else []
+    return next((label.code for label in labels if label.code in _CUT), "")
 
 
 def _system(identifier: Identifier) -> str | None:
@@ -390,7 +500,7 @@ def _newest(same: list[_Version]) -> _Version | None:
 
 def _not_older(version: _Version, other: _Version) -> bool:
     """Is it newer for certain, by lastUpdated, else by numeric versionId; or does it say the same?"""
-    mine, others = version.meta or Meta(), other.meta or Meta()
+    mine, others = version.meta, other.meta
     at, others_at = _instant(mine.last_updated), _instant(others.last_updated)
     if at and others_at and at != others_at:
         return at > others_at
@@ -401,30 +511,37 @@ def _not_older(version: _Version, other: _Version) -> bool:
 
 
 def _number(meta: Meta) -> int | None:
-    return int(meta.version_id) if meta.version_id and meta.version_id.isdecimal() else None
+    number = meta.version_id or ""
+    return int(number) if _VERSION.fullmatch(number) else None
 
 
 def _instant(text: str | None) -> datetime | None:
-    """meta.lastUpdated, whatever its zone."""
+    """meta.lastUpdated, whatever its zone; None without one, for then it orders nothing."""
     try:
-        return datetime.fromisoformat(text).astimezone(UTC) if text else None
+        found = datetime.fromisoformat(text) if text else None
+        return found.astimezone(UTC) if found and found.tzinfo else None
     except (ValueError, OverflowError):
         return None
 
 
 def _content(raw: bytes | msgspec.Raw) -> bytes:
-    """The resource without its meta, in one spelling."""
-    resource: Any = msgspec.json.decode(raw)
+    """What the resource says, in one spelling: without its narrative, of its meta only the labels."""
+    try:
+        resource: Any = msgspec.json.decode(raw)
+    except UNREADABLE:
+        return bytes(raw)
     if isinstance(resource, dict):
-        resource.pop("meta", None)
+        resource.pop("text", None)
+        meta = resource.pop("meta", None)
+        resource["meta"] = [meta.get("security"), meta.get("tag")] if isinstance(meta, dict) else [None, None]
     return msgspec.json.encode(resource, order="deterministic")
 
 
 def _what_can_be_read(raw: bytes | msgspec.Raw, kind: str) -> tuple[str | None, str]:
     """Of a broken resource: the patient whom it names, and the day from which it speaks; None and "" if neither."""
     try:
-        resource: Any = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+        resource: Any = None if kind == "*" else msgspec.json.decode(raw)
+    except UNREADABLE:
         return None, ""
     patient = _at(resource, SUBJECT.get(kind, ""), "reference")
     days = [
@@ -433,7 +550,7 @@ def _what_can_be_read(raw: bytes | msgspec.Raw, kind: str) -> tuple[str | None, 
         _at(resource, "performedDateTime"),
         _at(resource, "actualPeriod", "start"),
     ]
-    return patient, next((d[:10] for d in days if d and len(d) >= 10), "")
+    return patient, next((d[:10] for d in days if d and _DAY.match(d)), "")
 
 
 def _at(resource: Any, *path: str) -> str | None:

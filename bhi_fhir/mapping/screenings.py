@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from bhi_fhir.domain.record import Screening
+from bhi_fhir.domain.time import Moment
 from bhi_fhir.mapping.reading import PatientRows, Reading
 from bhi_fhir.mapping.terminology import Terminology
 from bhi_fhir.views.common import CodeableConcept, Coding
@@ -54,20 +55,32 @@ def _from_answers(key: str, row: QuestionnaireResponse, reading: Reading) -> Scr
 
 
 def _from_total(key: str, row: Observation, reading: Reading) -> Iterator[Screening]:
+    """A scale's total alone; or one answer of it, which matters only if it is a risk item."""
     for coding in (row.code.coding or ()) if row.code else ():
         for name, parts in _parts(coding, reading.terms).items():
+            total = _total(row)
             if "total" in parts:
-                clock = reading.clock
-                when = (
-                    clock.moment(row.effective_date_time)
-                    or clock.moment(row.effective_instant)
-                    or clock.period(row.effective_period).start
-                    or clock.moment(row.issued)
-                )
-                total = _total(row)
                 coded = row.value_codeable_concept is not None
-                yield Screening(key, name, when, total is not None or coded, total)
+                yield Screening(key, name, _observed(row, reading), total is not None or coded, total)
                 return
+            if "risk" in parts and (total or _score(row, reading)):
+                yield Screening(key, name, _observed(row, reading), complete=False, risk=True)
+                return
+
+
+def _observed(row: Observation, reading: Reading) -> Moment | None:
+    clock = reading.clock
+    return (
+        clock.moment(row.effective_date_time)
+        or clock.moment(row.effective_instant)
+        or clock.period(row.effective_period).start
+        or clock.moment(row.issued)
+    )
+
+
+def _score(row: Observation, reading: Reading) -> int:
+    codes, _ = reading.terms.translate("score", row.value_codeable_concept)
+    return max(map(int, codes), default=0)
 
 
 def _total(row: Observation) -> int | None:
@@ -119,12 +132,14 @@ def _answered(items: Iterable[Item]) -> dict[str, list[Answer]]:
     return found
 
 
-def says_yes(items: Iterable[Item], link_id: str, code: str) -> bool:
-    """Is the item answered with true, or, where a code is wanted, with that code?"""
+def says_yes(items: Iterable[Item], link_id: str, code: str) -> bool | None:
+    """Is the item answered with true, or, where a code is wanted, with that code? None: it is not answered so."""
     answers = [a for item in _flat(items) if item.link_id == link_id for a in item.answer or ()]
     if code:
-        return any(a.value_coding is not None and a.value_coding.code == code for a in answers)
-    return any(a.value_boolean for a in answers)
+        given = [a.value_coding.code == code for a in answers if a.value_coding is not None]
+    else:
+        given = [a.value_boolean for a in answers if a.value_boolean is not None]
+    return any(given) if given else None
 
 
 def _flat(items: Iterable[Item]) -> Iterator[Item]:

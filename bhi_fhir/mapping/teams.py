@@ -43,7 +43,7 @@ def _hinted(row: CareTeam, reading: Reading) -> bool:
 def _member(participant: Participant, team: str, reading: Reading) -> Member | None:
     reference = participant.member
     named = reading.record.resolve(reference, team) or ""
-    if named.split("/")[0] in _NO_PRACTITIONER:
+    if reading.record.type_of(named) in _NO_PRACTITIONER:
         return None
     codes, _ = reading.terms.translate("team-role", *(participant.role or ()))
     person = reading.record.person(reference, team)

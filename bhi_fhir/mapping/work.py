@@ -19,6 +19,7 @@ from bhi_fhir.mapping.times import (
     time_logs,
 )
 from bhi_fhir.views.common import CodeableConcept, Coding, Reference
+from bhi_fhir.views.device import Device
 from bhi_fhir.views.encounter import Encounter
 from bhi_fhir.views.observation import Observation
 from bhi_fhir.views.procedure import Procedure
@@ -26,6 +27,7 @@ from bhi_fhir.views.procedure import Procedure
 ACTIVITY = "urn:bhi-fhir:activity"
 _NEVER = "entered-in-error"
 _DONE = {"finished": "done", "completed": "done", "unknown": "unknown"}
+_FINISHED = {"finished": True, "unknown": None}
 _VISITS = ("initiating-visit", "initiating-visit-psychiatric", "initiating-visit-undecided")
 
 
@@ -49,7 +51,7 @@ def activities(rows: PatientRows, reading: Reading) -> Iterator[Activity]:
                 found,
                 inside=reading.record.resolve(procedure.encounter, key),
                 risk=_risk(procedure.reason_code, reading),
-                device_cleared=reading.terms.holds("dmht-device", *(procedure.used_code or ())),
+                device_cleared=reading.terms.holds("dmht-device", *_devices(key, procedure, reading)),
             )
 
 
@@ -79,7 +81,14 @@ def _logged_alone(rows: PatientRows, reading: Reading) -> Iterator[Activity]:
         people = _people(observation.performer or (), key, reading)
         kinds, _ = reading.terms.translate("activity", CodeableConcept([Coding(ACTIVITY, log.kind)]))
         duration = None if trouble else duration
-        yield Activity(key, kinds, "done", people, when, duration, trouble, unplaced_codes=not kinds)
+        yield Activity(key, kinds, "done", people, when, duration, trouble)
+
+
+def _devices(key: str, row: Procedure, reading: Reading) -> list[CodeableConcept]:
+    """What the devices that a Procedure used are, by code or by reference."""
+    references = [*(row.used_reference or ()), *(d.manipulated for d in row.focal_device or ())]
+    rows = [reading.record.rows.get(reading.record.resolve(r, key) or "") for r in references]
+    return [*(row.used_code or ()), *(d.type for d in rows if isinstance(d, Device) and d.type)]
 
 
 def _activity(
@@ -105,7 +114,6 @@ def _activity(
         duration=duration,
         trouble=trouble,
         billing_codes=frozenset(other),
-        unplaced_codes=unplaced,
     )
 
 
@@ -182,4 +190,4 @@ def stays(rows: PatientRows, reading: Reading) -> Iterator[Stay]:
         concept = CodeableConcept(coding=[row.class_])
         for kind in ("inpatient", "emergency"):
             if reading.terms.holds(f"stay-{kind}", concept):
-                yield Stay(key, kind, reading.clock.period(row.period), row.status == "finished")
+                yield Stay(key, kind, reading.clock.period(row.period), _FINISHED.get(row.status or "unknown", False))

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from bhi_fhir.domain.decision import NotCounted
-from bhi_fhir.domain.record import Activity, Chart, Role
+from bhi_fhir.domain.record import Activity, CareEpisode, Chart, Role
 from bhi_fhir.domain.time import (
     BEGINNING,
     END,
-    Moment,
     ServiceMonth,
     Span,
     intersect,
@@ -114,13 +113,23 @@ class Tally:
         self.drop(activity, None, "unreadable", because)
 
 
-def candidates(chart: Chart, track: Track, month: ServiceMonth, billers: tuple[str, ...], switches: Switches) -> Tally:
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose time is counted for what: one track's month with the practitioners who may bill it."""
+
+    chart: Chart
+    track: Track
+    month: ServiceMonth
+    billers: tuple[str, ...]
+    switches: Switches
+
+
+def candidates(scope: Scope) -> Tally:
     """The month's work before consent, visit and overlap are looked at."""
     tally = Tally()
-    by_key = {a.ref: a for a in chart.activities}
-    for activity in chart.activities:
-        if _touches(activity, month):
-            _weigh(tally, activity, by_key, chart, track, month, billers, switches)
+    for activity in scope.chart.activities:
+        if _touches(activity, scope.month):
+            _weigh(tally, activity, scope)
     return tally
 
 
@@ -133,50 +142,45 @@ def _touches(activity: Activity, month: ServiceMonth) -> bool:
     return month.may_hold(activity.when)
 
 
-def _weigh(
-    tally: Tally,
-    activity: Activity,
-    by_key: dict[str, Activity],
-    chart: Chart,
-    track: Track,
-    month: ServiceMonth,
-    billers: tuple[str, ...],
-    switches: Switches,
-) -> None:
-    duration = activity.duration
-    silent = duration is None and not activity.trouble  # evidence that documents no time
-    if activity.unplaced_codes and not activity.kinds:
-        if not silent and _by_counted(activity, chart, track, billers, switches):
+def _weigh(tally: Tally, activity: Activity, scope: Scope) -> None:
+    """One entry: left out with its reason, unreadable, or placed in the month."""
+    silent = activity.duration is None and not activity.trouble  # evidence that documents no time
+    if not activity.kinds:
+        if not silent and _by_counted(activity, scope):
             tally.cannot_read(activity, "no map knows what kind of work it is")
         return
+    if reason := _never_time(activity):
+        tally.drop(activity, _in_month(activity, scope.month), reason)
+        return
+    if silent and activity.state == "done":
+        return
+    reason, people = _who(activity, scope)
+    if reason == "unreadable":
+        tally.cannot_read(activity, "who did it cannot be read")
+    elif reason:
+        tally.drop(activity, _in_month(activity, scope.month), reason)
+    elif why := _unreadable(activity):
+        tally.cannot_read(activity, why)
+    elif _lent(activity, scope.chart):
+        said = "its time is the encounter's that it belongs to"
+        tally.drop(activity, _in_month(activity, scope.month), "overlap", said)
+    else:
+        _place(tally, activity, people, scope)
+
+
+def _never_time(activity: Activity) -> str:
+    """Why an entry is no BHI time, whoever did it; "" if it may be."""
     if activity.state == "not-done":
-        tally.drop(activity, _in_month(activity, month), "not-finished")
-        return
+        return "not-finished"
     if "administrative" in activity.kinds:
-        tally.drop(activity, _in_month(activity, month), "administrative")
-        return
-    if activity.billing_codes or activity.kinds & OWN_SERVICES:
-        tally.drop(activity, _in_month(activity, month), "other-service")
-        return
-    reason, people = _who(activity, chart, track, billers, switches)
-    if reason and not (silent and activity.state == "done"):
-        if reason == "unreadable":
-            tally.cannot_read(activity, "who did it cannot be read")
-        else:
-            tally.drop(activity, _in_month(activity, month), reason)
-        return
-    if reason or (silent and activity.state == "done"):
-        return
+        return "administrative"
+    return "other-service" if activity.billing_codes or activity.kinds & OWN_SERVICES else ""
+
+
+def _unreadable(activity: Activity) -> str:
     if activity.state == "unknown":
-        tally.cannot_read(activity, "its status does not say whether it was done")
-        return
-    if activity.trouble or duration is None:
-        tally.cannot_read(activity, activity.trouble or "its time cannot be read")
-        return
-    if _lent(activity, by_key):
-        tally.drop(activity, _in_month(activity, month), "overlap", "its time is the encounter's that it belongs to")
-        return
-    _place(tally, activity, people, chart, track, month, switches)
+        return "its status does not say whether it was done"
+    return activity.trouble or ("its time cannot be read" if activity.duration is None else "")
 
 
 def _in_month(activity: Activity, month: ServiceMonth) -> timedelta | None:
@@ -188,43 +192,42 @@ def _in_month(activity: Activity, month: ServiceMonth) -> timedelta | None:
     return activity.duration
 
 
-def _by_counted(activity: Activity, chart: Chart, track: Track, billers: tuple[str, ...], switches: Switches) -> bool:
+def _by_counted(activity: Activity, scope: Scope) -> bool:
     """Did somebody take part whose time this track counts? The treating practitioner's other visits are no BHI work."""
     if activity.when is None or activity.state == "not-done":
         return False
-    if track.time_of == "billing-practitioner":
-        return bool(activity.people & set(billers))
-    wanted = track.roles(switches)
-    staff = {m.person for _, m in members_on(chart, track.teams, activity.when) if m.roles & wanted}
+    if scope.track.time_of == "billing-practitioner":
+        return bool(activity.people & set(scope.billers))
+    wanted = scope.track.roles(scope.switches)
+    staff = {m.person for _, m in members_on(scope.chart, scope.track.teams, activity.when) if m.roles & wanted}
     return bool(activity.people & staff)
 
 
-def _who(
-    activity: Activity, chart: Chart, track: Track, billers: tuple[str, ...], switches: Switches
-) -> tuple[str, frozenset[str]]:
+def _who(activity: Activity, scope: Scope) -> tuple[str, frozenset[str]]:
     """(reason why nobody's time counts, or ""; whose time counts)."""
-    if not activity.kinds & track.kinds(switches):
+    chart, track = scope.chart, scope.track
+    if not activity.kinds & track.kinds(scope.switches):
         return "wrong-role", frozenset()
     if not activity.people:
         return "unreadable", frozenset()
     ever = (BEGINNING, END)
     on_team = members_on(chart, track.teams, activity.when) if activity.when else members_in(chart, track.teams, ever)
     mine = [m for _, m in on_team if m.person in activity.people]
-    wanted = track.roles(switches)
+    wanted = track.roles(scope.switches)
     good = {m.person for m in mine if m.roles & wanted and m.person}
-    good |= {m.person for m in mine if Role.TREATING in m.roles and m.person in billers and m.person}
+    good |= {m.person for m in mine if Role.TREATING in m.roles and m.person in scope.billers and m.person}
     if good:
         return "", frozenset(good)
     if not mine:
         return "not-on-team", frozenset()
-    if any(not m.roles for m in mine):
-        return "unreadable", frozenset()
-    return "wrong-role", frozenset()
+    return "unreadable" if any(not m.roles for m in mine) else "wrong-role", frozenset()
 
 
-def _lent(activity: Activity, by_key: dict[str, Activity]) -> bool:
+def _lent(activity: Activity, chart: Chart) -> bool:
     """A Procedure inside an Encounter lends its time only if that has none or is not itself work."""
-    outer = by_key.get(activity.inside or "")
+    if activity.inside is None:
+        return False
+    outer = next((a for a in chart.activities if a.ref == activity.inside), None)
     return (
         outer is not None
         and bool(outer.kinds)
@@ -235,30 +238,43 @@ def _lent(activity: Activity, by_key: dict[str, Activity]) -> bool:
     )
 
 
-def _place(
-    tally: Tally,
-    activity: Activity,
-    people: frozenset[str],
-    chart: Chart,
-    track: Track,
-    month: ServiceMonth,
-    switches: Switches,
-) -> None:
+def _place(tally: Tally, activity: Activity, people: frozenset[str], scope: Scope) -> None:
     """Cut away what is in another month, outside the episode, in hospital, or another service's."""
     span, duration = activity.span, activity.duration
     assert duration is not None
-    if span is None:
-        if not month.holds(activity.when):
-            tally.cannot_read(activity, "its date is not exact enough to know the month")
-        elif not _in_episode(activity.when, chart, track):
-            tally.drop(activity, duration, "outside-episode")
-        else:
-            tally.pieces.append(Piece(activity, floating=duration))
-        return
-    inside = intersect([span], month.span)
+    episodes = [e for e in scope.chart.care_episodes if e.program == scope.track.program]
+    doubt = next((e.doubt for e in episodes if e.doubt and e.period.holds(activity_start(activity))), "")
+    if doubt and not any(not e.doubt and e.period.holds(activity_start(activity)) for e in episodes):
+        tally.cannot_read(activity, f"whether it lies in the episode of care: {doubt}")
+    elif span is None:
+        _place_floating(tally, activity, duration, episodes, scope.month)
+    else:
+        _place_span(tally, activity, span, people, scope)
+
+
+def activity_start(activity: Activity) -> datetime:
+    assert activity.when is not None
+    return activity.when.earliest
+
+
+def _place_floating(
+    tally: Tally, activity: Activity, duration: timedelta, episodes: list[CareEpisode], month: ServiceMonth
+) -> None:
+    """A duration on a day, without time of day."""
+    if not month.holds(activity.when):
+        tally.cannot_read(activity, "its date is not exact enough to know the month")
+    elif episodes and not any(e.period.holds(activity_start(activity)) for e in episodes):
+        tally.drop(activity, duration, "outside-episode")
+    else:
+        tally.pieces.append(Piece(activity, floating=duration))
+
+
+def _place_span(tally: Tally, activity: Activity, span: Span, people: frozenset[str], scope: Scope) -> None:
+    chart = scope.chart
+    inside = intersect([span], scope.month.span)
     tally.drop(activity, length([span]) - length(inside), "outside-month")
-    inside = _cut(tally, activity, inside, _outside_episodes(chart, track, span), "outside-episode")
-    if not switches.count_inpatient_minutes:
+    inside = _cut(tally, activity, inside, _outside_episodes(chart, scope.track, span), "outside-episode")
+    if not scope.switches.count_inpatient_minutes:
         stays = [(s.period.opens, s.period.closes) for s in chart.stays if s.kind == "inpatient"]
         inside = _cut(tally, activity, inside, stays, "inpatient")
     free: list[Span] = []
@@ -280,11 +296,9 @@ def _own_services(chart: Chart, person: str) -> list[Span]:
     ]
 
 
-def _cut(
-    tally: Tally, activity: Activity, spans: list[Span], away: Iterable[Span], reason: str, because: str = ""
-) -> list[Span]:
+def _cut(tally: Tally, activity: Activity, spans: list[Span], away: Iterable[Span], reason: str) -> list[Span]:
     left = subtract(spans, away)
-    tally.drop(activity, length(spans) - length(left), reason, because)
+    tally.drop(activity, length(spans) - length(left), reason)
     return left
 
 
@@ -292,11 +306,6 @@ def _outside_episodes(chart: Chart, track: Track, span: Span) -> list[Span]:
     """The parts of a stretch that no EpisodeOfCare of the program covers; none if there is none."""
     mine = [e for e in chart.care_episodes if e.program == track.program]
     return subtract([span], [(e.period.opens, e.period.closes) for e in mine]) if mine else []
-
-
-def _in_episode(moment: Moment | None, chart: Chart, track: Track) -> bool:
-    mine = [e for e in chart.care_episodes if e.program == track.program]
-    return not mine or (moment is not None and any(e.period.holds(moment.earliest) for e in mine))
 
 
 # -- consent, visit, overlap ------------------------------------------------------------------------

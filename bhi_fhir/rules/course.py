@@ -11,7 +11,7 @@ from bhi_fhir.domain.time import ServiceMonth, Span, local_day, whole_minutes
 from bhi_fhir.policy import Rules, Switches
 from bhi_fhir.rules import counting
 from bhi_fhir.rules.billing import Billing, billing
-from bhi_fhir.rules.counting import Piece, Tally
+from bhi_fhir.rules.counting import Piece, Scope, Tally
 from bhi_fhir.rules.permission import Permission, permission, serves
 from bhi_fhir.rules.thresholds import breakpoints
 from bhi_fhir.rules.track import Track
@@ -164,12 +164,12 @@ def _count(chart: Chart, track: Track, month: ServiceMonth, switches: Switches) 
     """Who bills depends on the last counted work, and what counts on who bills: two rounds settle it."""
     last: datetime | None = _last_work(chart, month)
     who = billing(chart, track, month, last)
-    tally = counting.candidates(chart, track, month, who.people, switches)
+    tally = counting.candidates(Scope(chart, track, month, who.people, switches))
     if tally.pieces:
         counted = max(p.begins for p in tally.pieces)
         if counted != last:
             who = billing(chart, track, month, counted)
-            tally = counting.candidates(chart, track, month, who.people, switches)
+            tally = counting.candidates(Scope(chart, track, month, who.people, switches))
     return who, tally
 
 

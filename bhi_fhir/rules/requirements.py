@@ -70,6 +70,9 @@ Requirement = Callable[[Case], Answer]
 
 def eligible_condition(case: Case) -> Answer:
     """MLN909432: an identified mental, behavioral, or psychiatric health condition, substance use included."""
+    died = case.chart.died
+    if died is not None and died.latest <= case.month.span[0]:
+        return Answer("not-met", "the patient died before this month", (case.chart.patient,))
     present = [d for d in case.chart.diagnoses if d.period.meets(case.month.span)]
     sure = [d for d in present if d.behavioral and not d.doubt]
     if sure:
@@ -419,7 +422,11 @@ def suicide_or_overdose_risk(case: Case) -> Answer:
     found += [s.ref for s in chart.screenings if s.risk and month.holds(s.when)]
     if found:
         return Answer("met", "suicidal crisis or overdose risk is documented", tuple(sorted(set(found))))
-    return case.absent("no suicidal crisis or overdose risk is documented", "Condition", "Encounter", "Observation")
+    doubtful = [d for d in chart.diagnoses if d.risk and d.period.meets(month.span)]
+    if doubtful:
+        return Answer("unknown", f"the risk is doubtful: {doubtful[0].doubt}", _refs(doubtful))
+    parts = ("Condition", "Encounter", "Observation", "QuestionnaireResponse")
+    return case.absent("no suicidal crisis or overdose risk is documented", *parts)
 
 
 def once_per_course(case: Case) -> Answer:
@@ -450,11 +457,13 @@ def device_clearance(case: Case) -> Answer:
 
 def done_in_month(kind: str, said: str) -> Requirement:
     def documented(case: Case) -> Answer:
-        found = tuple(
-            a.ref for a in case.chart.activities if kind in a.kinds and a.state == "done" and case.month.holds(a.when)
-        )
+        mine = [a for a in case.chart.activities if kind in a.kinds and case.month.may_hold(a.when)]
+        found = [a for a in mine if a.state == "done" and case.month.holds(a.when)]
         if found:
-            return Answer("met", f"{said} is documented", found)
+            return Answer("met", f"{said} is documented", _refs(found))
+        doubtful = [a for a in mine if a.state != "not-done"]
+        if doubtful:
+            return Answer("unknown", f"{said} is documented, but not surely done or of this month", _refs(doubtful))
         return case.absent(f"no {said} is documented in the month", "Encounter", "Procedure")
 
     return documented

@@ -391,11 +391,11 @@ def _discharge(chart: Chart, month: ServiceMonth, rules: Rules, first: Activity)
     """An emergency visit that ended before the first call, in the same or the previous month."""
     assert first.when is not None
     earliest = month.shifted(-rules.values["emergency_months"]).span[0]
-    visits = [s for s in chart.stays if s.kind == "emergency" and s.finished]
+    visits = [s for s in chart.stays if s.kind == "emergency" and s.finished is not False]
+    call = first.when.earliest
     ended = [
-        s for s in visits
-        if s.period.end and earliest <= s.period.end.earliest and s.period.end.latest <= first.when.earliest
-    ]  # fmt: skip
+        s for s in visits if s.finished and (end := s.period.end) and earliest <= end.earliest and end.latest <= call
+    ]
     if ended:
         return Answer("met", "an emergency visit ended before the first call", tuple(sorted(s.ref for s in ended)))
     vague = [s for s in visits if s.period.closes >= earliest and _may_have_ended(s, first.when)]

@@ -11,6 +11,7 @@ from bhi_fhir.views.common import Row as Row
 from bhi_fhir.views.condition import Condition
 from bhi_fhir.views.consent import Consent
 from bhi_fhir.views.coverage import Coverage
+from bhi_fhir.views.device import Device
 from bhi_fhir.views.document_reference import DocumentReference
 from bhi_fhir.views.encounter import Encounter
 from bhi_fhir.views.episode_of_care import EpisodeOfCare
@@ -32,6 +33,7 @@ VIEWS: dict[str, type[Row]] = {
         Condition,
         Consent,
         Coverage,
+        Device,
         DocumentReference,
         Encounter,
         EpisodeOfCare,

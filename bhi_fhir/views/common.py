@@ -7,6 +7,9 @@ from typing import ClassVar
 
 import msgspec
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a read raises for JSON that is broken, of another shape, or nested too deep."""
+
 
 class Part(msgspec.Struct, rename="camel", gc=False):
     """A piece of a resource."""
@@ -50,6 +53,7 @@ class Meta(Part):
     last_updated: str | None = None
     version_id: str | None = None
     security: list[Coding] | None = None
+    tag: list[Coding] | None = None
 
 
 class Row(msgspec.Struct, rename="camel", kw_only=True):

@@ -1,9 +1,10 @@
 """Condition: a diagnosis, how sure it is, and when it was in force."""
 
-from bhi_fhir.views.common import CodeableConcept, PeriodPart, Reference, Row
+from bhi_fhir.views.common import CodeableConcept, Identifier, PeriodPart, Reference, Row
 
 
 class Condition(Row):
+    identifier: list[Identifier] | None = None
     clinical_status: CodeableConcept | None = None
     verification_status: CodeableConcept | None = None
     code: CodeableConcept | None = None

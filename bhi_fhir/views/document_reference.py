@@ -5,6 +5,7 @@ from bhi_fhir.views.common import CodeableConcept, Reference, Row
 
 class DocumentReference(Row):
     status: str | None = None
+    doc_status: str | None = None
     type: CodeableConcept | None = None
     subject: Reference | None = None
     date: str | None = None

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import msgspec
 
-from bhi_fhir.views.common import CodeableConcept, Coding, Part, PeriodPart, Quantity, Reference, Row
+from bhi_fhir.views.common import CodeableConcept, Coding, Identifier, Part, PeriodPart, Quantity, Reference, Row
 
 
 class Participant(Part):
@@ -20,6 +20,7 @@ class Encounter(Row):
         {"actualPeriod", "plannedStartDate", "plannedEndDate", "admission", "subjectStatus", "reason"}
     )
 
+    identifier: list[Identifier] | None = None
     status: str | None = None
     class_: Coding | None = msgspec.field(name="class", default=None)
     type: list[CodeableConcept] | None = None

@@ -9,6 +9,10 @@ class Performer(Part):
     actor: Reference | None = None
 
 
+class FocalDevice(Part):
+    manipulated: Reference | None = None
+
+
 class Procedure(Row):
     R5_FIELDS: ClassVar[frozenset[str]] = frozenset(
         {"occurrenceDateTime", "occurrencePeriod", "occurrenceString", "occurrenceAge", "reportedBoolean"}
@@ -22,4 +26,6 @@ class Procedure(Row):
     performed_period: PeriodPart | None = None
     performer: list[Performer] | None = None
     reason_code: list[CodeableConcept] | None = None
+    focal_device: list[FocalDevice] | None = None
+    used_reference: list[Reference] | None = None
     used_code: list[CodeableConcept] | None = None
