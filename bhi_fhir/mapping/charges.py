@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from bhi_fhir.domain.record import Charge
 from bhi_fhir.domain.time import Period
+from bhi_fhir.mapping.numbers import between
 from bhi_fhir.mapping.reading import PatientRows, Reading
 from bhi_fhir.views.charge_item import ChargeItem
 from bhi_fhir.views.claim import Claim, ClaimItem
@@ -61,4 +62,5 @@ def _codes(concept: CodeableConcept | None, reading: Reading) -> list[str]:
 
 
 def _units(quantity: Quantity | None) -> int:
-    return int(quantity.value) if quantity and quantity.value and quantity.value >= 1 else 1
+    """Whole units; a quantity that is none of this world is one."""
+    return int(quantity.value) if quantity and quantity.value and between(1, quantity.value) else 1

@@ -13,6 +13,8 @@ from bhi_fhir.errors import MappingError
 
 _FACTS = ("equal", "equivalent")
 _OWN = "urn:bhi-fhir:"
+_TO_BE_SET = "urn:example:to-be-set"
+"""A vendor profile's placeholder: it matches nothing until the site puts its own system in its place."""
 _GENERATED = {"scale", "score"}
 """Targets that no ValueSet lists: their codes are named by the scales' own maps."""
 
@@ -26,7 +28,7 @@ class Entry:
     code: str
     means: str
     note: str = ""
-    """"", or adds-to-base, repeats-base, differs-from-base, hint, twice"""
+    """"", or adds-to-base, repeats-base, differs-from-base, hint, twice, to-be-set"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ def check(base: Path, site: Path) -> Checked:
 
 
 def _compared(entry: Entry, in_base: str | None) -> str:
+    if entry.system.startswith(_TO_BE_SET) or entry.code.startswith("to-be-set"):
+        return "to-be-set"
     if in_base is None:
         return "adds-to-base"
     return "repeats-base" if in_base == entry.means else "differs-from-base"

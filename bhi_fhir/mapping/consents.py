@@ -9,6 +9,7 @@ from bhi_fhir.domain.record import Consent as Permission
 from bhi_fhir.domain.time import Moment
 from bhi_fhir.mapping.reading import PatientRows, Reading
 from bhi_fhir.mapping.screenings import says_yes
+from bhi_fhir.mapping.site_reading import ConsentDocument
 from bhi_fhir.mapping.times import has_code
 from bhi_fhir.views.consent import Consent, Provision
 from bhi_fhir.views.document_reference import DocumentReference
@@ -35,7 +36,7 @@ def _documents(rows: PatientRows, reading: Reading) -> Iterator[Permission]:
         form = next((f for f in reading.site.consent.document if has_code([row.type], (f,), reading)), None)
         if form is None or row.status != "current" or row.doc_status == "entered-in-error":
             continue
-        given = reading.clock.moment(row.date)
+        given = _dated(row, form, reading)
         names: frozenset[str] | None = frozenset(_WHOEVER_BILLS)
         organizations: frozenset[str] = frozenset()
         if form.speaks_for == "author":
@@ -44,6 +45,12 @@ def _documents(rows: PatientRows, reading: Reading) -> Iterator[Permission]:
             names, organizations = None, frozenset(filter(None, [reading.record.resolve(row.custodian, key)]))
         unfinished = "the document is not signed yet" if row.doc_status == "preliminary" else ""
         yield _elsewhere(key, given, names, organizations, form.covers_terms, unfinished)
+
+
+def _dated(row: DocumentReference, form: ConsentDocument, reading: Reading) -> Moment | None:
+    if form.dated_by == "date":
+        return reading.clock.moment(row.date)
+    return reading.clock.period(row.context.period).start if row.context else None
 
 
 def _answers(rows: PatientRows, reading: Reading) -> Iterator[Permission]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bhi_fhir.domain.record import Cover
+from bhi_fhir.mapping.numbers import whole
 from bhi_fhir.mapping.reading import PatientRows, Reading
 from bhi_fhir.views.coverage import Coverage
 
@@ -21,4 +22,4 @@ def covers(rows: PatientRows, reading: Reading) -> Iterator[Cover]:
             medicare = False
         ended = row.status == "cancelled" and period.end is None
         doubt = "it is cancelled and nothing says since when" if ended else ""
-        yield Cover(key, medicare, period, row.order, doubt)
+        yield Cover(key, medicare, period, whole(row.order), doubt)

@@ -10,7 +10,11 @@ from bhi_fhir.domain.time import ALWAYS, Moment, Period, midnight
 from bhi_fhir.views.common import PeriodPart
 
 _DATE = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?")
-_ZONED = re.compile(r"(?:Z|[+-]\d{2}:?\d{2})$")
+_INSTANT = re.compile(
+    r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::(?P<seconds>\d{2})(?:\.\d+)?)?(?P<zone>Z|[+-]\d{2}:?\d{2})?"
+)
+_YEARS = range(1800, 9000)
+"""Outside of them lie the sentinels of other systems (0001-01-01, 9999-12-31), which mean that nothing is known."""
 
 
 class Clock:
@@ -44,9 +48,12 @@ class Clock:
     def _read(self, text: str) -> Moment:
         if len(text) <= 10:
             return self._partial(text)
-        leap = ":60" in text  # a leap second is a legal FHIR instant and no Python one
+        found = _INSTANT.fullmatch(text)
+        if not found or int(text[:4]) not in _YEARS:
+            raise ValueError(text)
+        leap = found["seconds"] == "60"  # a legal FHIR instant and no Python one
         instant = datetime.fromisoformat(text.replace(":60", ":59", 1) if leap else text)
-        if not _ZONED.search(text):
+        if not found["zone"]:
             self.assumed += 1
             instant = instant.replace(tzinfo=self.zone)
         instant = instant.astimezone(UTC) + timedelta(seconds=leap)
@@ -54,7 +61,7 @@ class Clock:
 
     def _partial(self, text: str) -> Moment:
         found = _DATE.fullmatch(text)
-        if not found:
+        if not found or int(found[1]) not in _YEARS:
             raise ValueError(text)
         year, month, day = int(found[1]), found[2], found[3]
         if day:

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from bhi_fhir.domain.record import Screening
 from bhi_fhir.domain.time import Moment
+from bhi_fhir.mapping.numbers import whole
 from bhi_fhir.mapping.reading import PatientRows, Reading
 from bhi_fhir.mapping.terminology import Terminology
 from bhi_fhir.views.common import CodeableConcept, Coding
@@ -87,7 +88,7 @@ def _total(row: Observation) -> int | None:
     value = row.value_integer if row.value_integer is not None else None
     if value is None and row.value_quantity:
         value = row.value_quantity.value
-    return int(value) if value is not None and value == int(value) else None
+    return whole(value)
 
 
 def scale_of(row: QuestionnaireResponse, terms: Terminology) -> str:
@@ -179,4 +180,4 @@ def _number(answers: list[Answer], reading: Reading) -> int | None:
         values += [Decimal(c) for c in sorted(codes)]
     if answer.value_boolean is not None:
         values.append(int(answer.value_boolean))
-    return next((int(v) for v in values if v is not None and v == int(v)), None)
+    return next((n for v in values if (n := whole(v)) is not None), None)

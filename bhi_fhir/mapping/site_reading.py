@@ -59,9 +59,11 @@ class ConsentDocument(LocalCode, frozen=True):
 
     `covers_terms`: the form tells the three facts (specialists, cost sharing, supplemental insurance).
     `speaks_for`: whom the form names: its author, its custodian organization, or whoever bills.
+    `dated_by`: what says when it was given: DocumentReference.date, or the start of its context.period.
     """
 
     covers_terms: bool
+    dated_by: Literal["date", "period"] = "date"
     speaks_for: Literal["author", "organization", "whoever-bills"] = "author"
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import timedelta
-from decimal import Decimal
 
 from bhi_fhir.domain.time import Moment, Period
+from bhi_fhir.mapping.numbers import between
 from bhi_fhir.mapping.reading import PatientRows, Reading
 from bhi_fhir.mapping.site_reading import LocalCode, TimeLog
 from bhi_fhir.views.common import CodeableConcept, Coding, Quantity
@@ -18,7 +18,6 @@ from bhi_fhir.views.procedure import Procedure
 UCUM = "http://unitsofmeasure.org"
 _UCUM_SPELLINGS = (None, "", UCUM, "urn:oid:2.16.840.1.113883.6.8")
 _SECONDS = {"s": 1, "min": 60, "h": 3600}
-_LONGEST = Decimal(10**7)
 
 Time = tuple[Moment | None, timedelta | None, str]
 """(when it began, how long it took, why that cannot be read)"""
@@ -103,7 +102,7 @@ def length_of(quantity: Quantity, unit: str = "") -> timedelta | None:
     said = quantity.code or quantity.unit or unit
     if quantity.system not in _UCUM_SPELLINGS or quantity.comparator:
         return None
-    if said not in _SECONDS or quantity.value is None or not 0 <= quantity.value <= _LONGEST:
+    if said not in _SECONDS or quantity.value is None or not between(0, quantity.value):
         return None
     return timedelta(microseconds=int(quantity.value * _SECONDS[said] * 1_000_000))
 

@@ -1,15 +1,17 @@
 """Claim: services that are billed, or our own draft."""
 
+from decimal import Decimal
+
 from bhi_fhir.views.common import CodeableConcept, Identifier, Part, PeriodPart, Quantity, Reference, Row
 
 
 class ClaimCareTeam(Part):
-    sequence: int | None = None
+    sequence: Decimal | None = None
     provider: Reference | None = None
 
 
 class ClaimItem(Part):
-    care_team_sequence: list[int] | None = None
+    care_team_sequence: list[Decimal | None] | None = None
     product_or_service: CodeableConcept | None = None
     serviced_date: str | None = None
     serviced_period: PeriodPart | None = None

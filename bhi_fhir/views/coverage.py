@@ -1,5 +1,6 @@
 """Coverage: who pays, and when."""
 
+from decimal import Decimal
 from typing import ClassVar
 
 from bhi_fhir.views.common import CodeableConcept, PeriodPart, Reference, Row
@@ -12,4 +13,4 @@ class Coverage(Row):
     type: CodeableConcept | None = None
     beneficiary: Reference | None = None
     period: PeriodPart | None = None
-    order: int | None = None
+    order: Decimal | None = None

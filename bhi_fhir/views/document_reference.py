@@ -1,6 +1,10 @@
 """DocumentReference: a signed or scanned form, where a site keeps consent in documents."""
 
-from bhi_fhir.views.common import CodeableConcept, Reference, Row
+from bhi_fhir.views.common import CodeableConcept, Part, PeriodPart, Reference, Row
+
+
+class Context(Part):
+    period: PeriodPart | None = None
 
 
 class DocumentReference(Row):
@@ -11,3 +15,4 @@ class DocumentReference(Row):
     date: str | None = None
     author: list[Reference] | None = None
     custodian: Reference | None = None
+    context: Context | None = None

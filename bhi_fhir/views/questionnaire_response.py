@@ -12,7 +12,7 @@ from bhi_fhir.views.common import Coding, Part, Quantity, Reference, Row
 class Extension(Part):
     url: str | None = None
     value_decimal: Decimal | None = None
-    value_integer: int | None = None
+    value_integer: Decimal | None = None
 
 
 class AnswerCoding(Coding):
