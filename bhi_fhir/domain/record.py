@@ -74,13 +74,17 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """A care team. `certain` is False for one that is ended without an end date."""
+    """A care team. `certain` is False for one that is ended without an end date.
+
+    `possible`: no map knows its category or any role on it, and the patient has no team that one knows.
+    """
 
     ref: str
     program: Program
     members: tuple[Member, ...]
     period: Period = ALWAYS
     certain: bool = True
+    possible: bool = False
 
     def membership(self, member: Member) -> Span:
         return max(self.period.opens, member.period.opens), min(self.period.closes, member.period.closes)

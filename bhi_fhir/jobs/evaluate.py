@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from bhi_fhir.domain.decision import Decision
-from bhi_fhir.domain.record import Chart, SetAside
+from bhi_fhir.domain.record import Chart, SetAside, Withheld
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.files import read_file
 from bhi_fhir.policy.model import RULESET
@@ -49,7 +49,9 @@ def evaluate(desk: Desk, files: Iterable[str]) -> Evaluation:
     set_aside: list[SetAside] = []
     for name in sorted(set(files)):
         before = len(set_aside)
-        decided = desk.decide(read_file(name, set_aside))
+        sources = read_file(name, set_aside)
+        lost = [Withheld("*", f"{s.at or 'the file'} was set aside: {s.reason}") for s in set_aside[before:]]
+        decided = desk.decide(sources, lost)
         set_aside += [replace(s, file=s.file or name) for s in decided.set_aside]
         results += [Result(name, decision, chart) for decision, chart in decided.decisions]
         if not decided.decisions and len(set_aside) == before:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -149,12 +150,11 @@ def _minutes(candidate: Candidate) -> str:
     found = _found(candidate, "minutes")
     if found is None:
         return ""
-    numbers, _, more = found.because.partition(" minutes are counted")
-    counted, of, wanted = numbers.partition(" of ")
-    if found.outcome != "met" or not of:
+    numbers = re.fullmatch(r"(\d+) of (\d+) minutes are counted(.*)", found.because)
+    if found.outcome != "met" or numbers is None:
         return sentence(found.because)
-    rest = count(len(found.evidence), "entry", "entries")
-    return sentence(f"{counted} minutes are counted, from {rest}; the code asks for {wanted}{more}")
+    entry = count(len(found.evidence), "entry", "entries")
+    return sentence(f"{numbers[1]} minutes are counted, from {entry}; the code asks for {numbers[2]}{numbers[3]}")
 
 
 def _not_counted(told: Told, candidate: Candidate) -> str:

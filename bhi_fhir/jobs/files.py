@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,9 +17,11 @@ import msgspec
 from bhi_fhir.domain.record import SetAside
 from bhi_fhir.errors import UsageError
 from bhi_fhir.mapping.record import Source
+from bhi_fhir.views.common import UNREADABLE
 
 MAX_DOCUMENT = 64 * 1024 * 1024
 MAX_LINE = 16 * 1024 * 1024
+_FIRST_LINES = 100
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -59,7 +63,7 @@ def _document(name: str, data: bytes, set_aside: list[SetAside]) -> Iterator[Sou
             return
         msgspec.json.decode(data, type=dict[str, msgspec.Raw])
         yield Source(name, "", data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         if _is_lines(data):
             yield from _lines(name, iter(data.split(b"\n")), set_aside)
             return
@@ -69,15 +73,16 @@ def _document(name: str, data: bytes, set_aside: list[SetAside]) -> Iterator[Sou
 
 
 def _is_lines(data: bytes) -> bool:
-    """NDJSON: the first line is a whole JSON object and another follows."""
-    line, _, rest = data.lstrip().partition(b"\n")
-    if not rest.strip() or len(line) > MAX_LINE:
-        return False
+    """NDJSON: one of the first lines is a whole resource, and there are others. The first line may be broken."""
+    lines = [line for line in islice(BytesIO(data), _FIRST_LINES) if line.strip()]
+    return len(lines) > 1 and any(_is_resource(line) for line in lines if len(line) <= MAX_LINE)
+
+
+def _is_resource(line: bytes) -> bool:
     try:
-        msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError):
+        return "resourceType" in msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    except UNREADABLE:
         return False
-    return True
 
 
 def _long(start: bytes, stream: BinaryIO) -> Iterator[bytes]:

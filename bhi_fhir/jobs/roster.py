@@ -49,7 +49,8 @@ def _followed(found: SearchResult, desk: Desk) -> tuple[str, ...]:
     return tuple(
         chart.patient
         for chart in read_charts.charts
-        if any(t.period.meets(span) for t in chart.teams) or any(e.period.meets(span) for e in chart.care_episodes)
+        if any(t.period.meets(span) and not t.possible for t in chart.teams)
+        or any(e.period.meets(span) for e in chart.care_episodes)
     )
 
 

@@ -112,8 +112,9 @@ def kinds(activity: Activity) -> str:
 
 
 def plain(kind: str) -> str:
-    """A kind of work without its hyphens, but for the one that English writes."""
-    return kind if kind == "follow-up" else kind.replace("-", " ")
+    """A kind of work in words."""
+    words = kind.replace("-", " ").replace("dmht", "digital mental health treatment")
+    return words.replace("follow up", "follow-up")
 
 
 def people(told: Told, activity: Activity) -> str:

@@ -120,6 +120,8 @@ def _permission(key: str, row: Consent, kind: str, reading: Reading) -> Permissi
         doubt = "its status says nothing"
     elif given is None:
         doubt = "it has no readable date"
+    elif not reading.clock.can_read_period(provision.period):
+        doubt = "its period has a date that cannot be read"
     elif not refuses and kind == "bhi" and not terms:
         doubt = "nothing says that the three facts were told (specialists, cost sharing, supplemental insurance)"
     elif not refuses and names is None and not organizations:

@@ -22,4 +22,6 @@ def covers(rows: PatientRows, reading: Reading) -> Iterator[Cover]:
             medicare = False
         ended = row.status == "cancelled" and period.end is None
         doubt = "it is cancelled and nothing says since when" if ended else ""
+        if not reading.clock.can_read_period(row.period):
+            doubt = "its period has a date that cannot be read"
         yield Cover(key, medicare, period, whole(row.order), doubt)

@@ -9,36 +9,40 @@ from bhi_fhir.domain.record import Diagnosis
 from bhi_fhir.domain.time import Moment, Period
 from bhi_fhir.mapping.reading import PatientRows, Reading
 from bhi_fhir.mapping.terminology import ICD10
-from bhi_fhir.views.common import CodeableConcept
+from bhi_fhir.views.common import CodeableConcept, PeriodPart
 from bhi_fhir.views.condition import Condition
 from bhi_fhir.views.encounter import Encounter
 
 _IN_FORCE = {"active", "recurrence", "relapse", "remission"}
 _ENDED = {"inactive", "resolved"}
+_NO_DIAGNOSIS = {"entered-in-error", "refuted"}
+_VERIFIED = {"confirmed", "unconfirmed", "provisional", "differential", *_NO_DIAGNOSIS}
 
 
 def diagnoses(rows: PatientRows, reading: Reading) -> Iterator[Diagnosis]:
     known = set()
     for key, row in rows.of(Condition):
         known.add(key)
-        verification = _one(row.verification_status, reading)
-        if verification not in ("entered-in-error", "refuted"):
+        verification = _status(row.verification_status, _VERIFIED)
+        if not verification & _NO_DIAGNOSIS:
             yield _diagnosis(key, row, verification, reading)
     for key, encounter in rows.of(Encounter):
         if encounter.status == "finished":
             yield from _of_encounter(key, encounter, known, reading)
 
 
-def _diagnosis(key: str, row: Condition, verification: str | None, reading: Reading) -> Diagnosis:
+def _diagnosis(key: str, row: Condition, verification: set[str], reading: Reading) -> Diagnosis:
     period = _in_force(row, reading)
-    clinical = _one(row.clinical_status, reading)
+    clinical = _status(row.clinical_status, _IN_FORCE | _ENDED)
     doubt = ""
-    if verification not in (None, "confirmed"):
-        doubt = f"it is {verification}"
-    elif clinical in _ENDED and period.end is None:
-        doubt = f"it is {clinical} now and nothing says since when"
-    elif clinical not in (None, *_IN_FORCE, *_ENDED):
+    if verification - {"confirmed"}:
+        doubt = f"it is {' and '.join(sorted(verification - {'confirmed'}))}"
+    elif clinical & _ENDED and period.end is None:
+        doubt = f"it is {' and '.join(sorted(clinical))} now and nothing says since when"
+    elif "unclear" in clinical:
         doubt = "its clinical status says nothing"
+    elif not _readable(row, reading):
+        doubt = "its onset or abatement has a date that cannot be read"
     return _coded(key, row.code, period, doubt, reading)
 
 
@@ -87,9 +91,16 @@ def _same_day(start: Moment) -> Moment:
     return Moment(start.latest, start.latest)
 
 
-def _one(concept: CodeableConcept | None, reading: Reading) -> str | None:
-    """The code of a status, whatever its system's spelling; None where it is absent."""
+def _status(concept: CodeableConcept | None, known: set[str]) -> set[str]:
+    """The codes of a status, whatever its system's spelling; local codes beside them say nothing. Empty: absent."""
     if concept is None:
-        return None
-    codes = [c.code for c in concept.coding or () if c.code]
-    return codes[0].lower() if codes else "unclear"
+        return set()
+    coded = [(c.system or "", c.code.strip().lower()) for c in concept.coding or () if c.code]
+    official = {code for system, code in coded if code in known and "condition-" in system}
+    return official or {code for _, code in coded if code in known} or {"unclear"}
+
+
+def _readable(row: Condition, reading: Reading) -> bool:
+    onset, abatement = row.onset_period or PeriodPart(), row.abatement_period or PeriodPart()
+    dates = (row.onset_date_time, row.abatement_date_time, onset.start, abatement.start, abatement.end)
+    return all(reading.clock.can_read(date) for date in dates)

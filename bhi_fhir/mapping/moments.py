@@ -9,12 +9,14 @@ from zoneinfo import ZoneInfo
 from bhi_fhir.domain.time import ALWAYS, Moment, Period, midnight
 from bhi_fhir.views.common import PeriodPart
 
-_DATE = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?")
+_DATE = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?", re.ASCII)
 _INSTANT = re.compile(
-    r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::(?P<seconds>\d{2})(?:\.\d+)?)?(?P<zone>Z|[+-]\d{2}:?\d{2})?"
+    r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::(?P<seconds>\d{2})(?:\.\d+)?)?(?P<zone>Z|[+-]\d{2}:?\d{2})?",
+    re.ASCII,
 )
 _YEARS = range(1800, 9000)
-"""Outside of them lie the sentinels of other systems (0001-01-01, 9999-12-31), which mean that nothing is known."""
+_SENTINEL = re.compile(r"(0001|9999)-")
+"""What other systems write where nothing is known: 0001-01-01, 9999-12-31."""
 
 
 class Clock:
@@ -44,6 +46,13 @@ class Clock:
         if part is None:
             return ALWAYS
         return Period(self.moment(part.start), self.moment(part.end))
+
+    def can_read(self, text: str | None) -> bool:
+        """False for a date that is given and is none; the sentinels of other systems are no date and mean none."""
+        return not text or self.moment(text) is not None or _SENTINEL.match(text) is not None
+
+    def can_read_period(self, part: PeriodPart | None) -> bool:
+        return part is None or (self.can_read(part.start) and self.can_read(part.end))
 
     def _read(self, text: str) -> Moment:
         if len(text) <= 10:

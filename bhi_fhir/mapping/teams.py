@@ -13,7 +13,7 @@ _NO_PRACTITIONER = ("Patient", "RelatedPerson")
 
 
 def teams(rows: PatientRows, reading: Reading) -> Iterator[Team]:
-    """The patient's BHI teams; where none is known, those that a map hints at, whose roles are unknown."""
+    """The patient's BHI teams; where none is known, every team none of whose roles a map knows: it may be one."""
     possible = []
     known = False
     for key, row in rows.of(CareTeam):
@@ -22,22 +22,15 @@ def teams(rows: PatientRows, reading: Reading) -> Iterator[Team]:
         members = tuple(m for p in row.participant or () if (m := _member(p, key, reading)))
         period = reading.clock.period(row.period)
         ended = row.status in ("inactive", "suspended")
-        certain = not ended or period.end is not None
+        certain = reading.clock.can_read_period(row.period) and (not ended or period.end is not None)
         programs = _programs(row, members, reading)
         for program in programs:
             known = True
             yield Team(key, program, members, period, certain)
-        if not programs and _hinted(row, reading):
-            possible += [Team(key, program, members, period, certain) for program in Program]
+        if not programs and members:
+            possible += [Team(key, program, members, period, certain, possible=True) for program in Program]
     if not known:
         yield from possible
-
-
-def _hinted(row: CareTeam, reading: Reading) -> bool:
-    """Does a map know something wider or narrower of the team's category or of a member's role?"""
-    if reading.terms.translate("program", *(row.category or ()))[1]:
-        return True
-    return any(reading.terms.translate("team-role", *(p.role or ()))[1] for p in row.participant or ())
 
 
 def _member(participant: Participant, team: str, reading: Reading) -> Member | None:
@@ -71,7 +64,7 @@ def _programs(row: CareTeam, members: tuple[Member, ...], reading: Reading) -> l
     roles = {role for member in members for role in member.roles}
     if roles & {Role.CARE_MANAGER, Role.CONSULTANT}:
         return [Program.COCM]
-    # A team none of whose roles is known is as likely the cardiology clinic's: it is no BHI team.
+    # A team none of whose roles is known may be the cardiology clinic's: no BHI team where one is known.
     return [Program.GENERAL] if roles else []
 
 
@@ -82,5 +75,7 @@ def care_episodes(rows: PatientRows, reading: Reading) -> Iterator[CareEpisode]:
         codes, _ = reading.terms.translate("program", *(row.type or ()))
         period = reading.clock.period(row.period)
         doubt = "it is finished and nothing says since when" if row.status == "finished" and not period.end else ""
+        if not reading.clock.can_read_period(row.period):
+            doubt = "its period has a date that cannot be read"
         for code in sorted(codes):
             yield CareEpisode(key, Program(code), period, doubt)

@@ -193,13 +193,17 @@ def _in_month(activity: Activity, month: ServiceMonth) -> timedelta | None:
 
 
 def _by_counted(activity: Activity, scope: Scope) -> bool:
-    """Did somebody take part whose time this track counts? The treating practitioner's other visits are no BHI work."""
+    """Did somebody take part whose time this track may count? The treating practitioner's own visits are no BHI work.
+
+    A member whose role no map knows may be the care manager.
+    """
     if activity.when is None or activity.state == "not-done":
         return False
     if scope.track.time_of == "billing-practitioner":
         return bool(activity.people & set(scope.billers))
     wanted = scope.track.roles(scope.switches)
-    staff = {m.person for _, m in members_on(scope.chart, scope.track.teams, activity.when) if m.roles & wanted}
+    members = members_on(scope.chart, scope.track.teams, activity.when)
+    staff = {m.person for _, m in members if m.roles & wanted or not m.roles}
     return bool(activity.people & staff)
 
 

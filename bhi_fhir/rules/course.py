@@ -136,7 +136,7 @@ def _month(
     had_work = bool(tally.pieces)
     counting.gate_consent(tally, allowed)
     consent = _consent(chart, who, allowed, tally, this, had_work)
-    matters = _matters(tally, rules, track, switches)
+    matters = _matters(tally, rules, track, walk.first is None, switches)
     if matters:
         refs = tuple(sorted({c.ref for c in allowed.serving}))
         because = "the consent has a date without time, and work of that day decides"
@@ -186,12 +186,12 @@ def _last_work(chart: Chart, month: ServiceMonth) -> datetime | None:
     return max(begun, default=None)
 
 
-def _matters(tally: Tally, rules: Rules, track: Track, switches: Switches) -> bool:
+def _matters(tally: Tally, rules: Rules, track: Track, first_month: bool, switches: Switches) -> bool:
     """Would the uncertain work of the consent's day change any code?"""
     if not tally.uncertain:
         return False
     with_it = whole_minutes(tally.counted + sum((p.counted for p in tally.uncertain[1:]), tally.uncertain[0].counted))
-    return any(at > tally.minutes for at in breakpoints(rules, track.program, switches, with_it))
+    return any(at > tally.minutes for at in breakpoints(rules, track.program, first_month, switches, with_it))
 
 
 # -- consent ----------------------------------------------------------------------------------------

@@ -63,15 +63,15 @@ def each(code: Code, minutes: int, switches: Switches) -> int:
     return (minutes - at) // full + 1 if minutes >= at else 0
 
 
-def breakpoints(rules: Rules, program: str, switches: Switches, up_to: int) -> list[int]:
-    """Every number of minutes up to `up_to` at which some code of the program changes."""
-    found = {1}
-    codes = [c for c in rules.codes.values() if c.program == program and c.minutes and not c.adds_to]
-    found |= {needed(c, switches) for c in codes}
-    for add_on in (c for c in rules.codes.values() if c.program == program and c.adds_to):
-        for base in add_on.adds_to:
-            unit = 1
-            while (at := unit_at(rules.codes[base], add_on, unit, switches)) <= up_to:
-                found.add(at)
-                unit += 1
-    return sorted(f for f in found if f <= up_to)
+def breakpoints(rules: Rules, program: str, first_month: bool, switches: Switches, up_to: int) -> set[int]:
+    """Every number of minutes up to `up_to` at which some code of the program, in such a month, changes."""
+    month = ("", "initial" if first_month else "later")
+    codes = [c for c in rules.codes.values() if c.program == program and c.minutes and c.episode_month in month]
+    bases = [c for c in codes if not c.adds_to]
+    found = {1, *(needed(base, switches) for base in bases)}
+    for add_on in codes:
+        for base in bases:
+            if base.code in add_on.adds_to:
+                reached = units(base, add_on, up_to, switches)
+                found |= {unit_at(base, add_on, unit, switches) for unit in range(1, reached + 1)}
+    return {at for at in found if at <= up_to}

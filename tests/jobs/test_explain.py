@@ -169,6 +169,16 @@ def test_a_service_of_a_day_says_its_days_and_its_performer(tmp_path: Path) -> N
     assert "not_counted" not in found
 
 
+def test_a_consultation_is_told_in_the_words_of_its_findings(tmp_path: Path) -> None:
+    record = cocm_record().person("cp").work(12, 16, kind="interprofessional-consultation", by="cp")
+    found = line(record, tmp_path, "G0547")["sentences"]
+    assert found["minutes"] == "12 minutes of one person on one day; the code is for 11 to 20."
+    assert found["work"].endswith(
+        "By Practitioner/cp (not on the care team): interprofessional consultation on 2026-03-16 10:00 to 10:12 "
+        "(Encounter/maria-work-1)."
+    )
+
+
 def test_one_code_can_be_asked_for_though_it_is_not_billable(tmp_path: Path) -> None:
     found = line(cocm_record().work(40), tmp_path, "99484", "--code", "99484")
     assert "CoCM (99492) is the family of this month" in found["sentences"]["against"]

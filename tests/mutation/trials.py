@@ -1,0 +1,55 @@
+"""Every scenario and golden record as a function that says whether its answer is still the expected one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import test_scenarios as table
+
+from bhi_fhir.jobs.desk import Decided, Desk
+from bhi_fhir.mapping.chart import charts
+from bhi_fhir.mapping.moments import Clock
+from bhi_fhir.mapping.reading import Reading
+from bhi_fhir.mapping.record import Record, Source
+from bhi_fhir.rules import decide as rules
+
+Trial = Callable[[], bool]
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def trials() -> Iterator[Trial]:
+    """Records are read once; what is tried again and again is only the rules."""
+    for param in table.scenarios():
+        yield scenario(param.values[0])
+    for file in sorted((GOLDEN / "cases").glob("*.expected.json")):
+        yield golden(file)
+
+
+def scenario(row: dict[str, Any]) -> Trial:
+    desk, first = table.decide(row)
+    [(_, chart)] = first.decisions
+
+    def holds() -> bool:
+        again = rules.decide(chart, desk.month, desk.rules, desk.site.switches)
+        return not table.wrong(row, Decided(((again, chart),), first.set_aside))
+
+    return holds
+
+
+def golden(file: Path) -> Trial:
+    answer = json.loads(file.read_text())
+    name = file.name.replace(".expected.", ".bundle.")
+    overrides = [f"{k}={json.dumps(v)}" for k, v in answer.get("set", {}).items()]
+    desk = Desk.open(GOLDEN / "site", answer["month"], overrides)
+    record = Record.read([Source(name, "", file.with_name(name).read_bytes())])
+    [chart] = charts(record, Reading(record, desk.terms, Clock(desk.site.zone), desk.reading)).charts
+
+    def holds() -> bool:
+        decision = rules.decide(chart, desk.month, desk.rules, desk.site.switches)
+        lines = {s: {x.code: x.units for x in decision.lines if x.status == s} for s in ("billable", "needs-review")}
+        return lines == {"billable": answer["billable"], "needs-review": answer["review"]}
+
+    return holds
