@@ -231,6 +231,7 @@ def people_twice(writing: Writing) -> None:
     for person in writing.of("Practitioner"):
         twin = {**copy.deepcopy(person), "id": f"zz-{person['id']}"}
         _point(writing, name_of(person), name_of(twin), 0.5)
+        writing.names[name_of(twin)] = name_of(person)
         writing.add(twin)
 
 

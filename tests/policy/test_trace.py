@@ -19,7 +19,6 @@ from bhi_fhir.rules.requirements import MONTHLY, RELATED
 SCENARIOS = scenarios_in(Path(__file__).parents[1] / "scenarios")
 TITLES = {row["title"] for row in SCENARIOS}
 DRAFTED = {code.code: code for code, _ in policy().codes if code.drafted}
-"""Requirements that no scenario names yet; one that gains a scenario must leave this set."""
 PAIRS = [(code, name) for code in DRAFTED.values() for name in (*code.block, *code.review)]
 
 GOOD = """
