@@ -29,8 +29,7 @@ from bhi_fhir.jobs.drafting import draft_run
 from bhi_fhir.mapping import charges, chart
 from bhi_fhir.mapping.moments import Clock
 from bhi_fhir.mapping.record import Source
-from bhi_fhir.rules import counting, thresholds
-from bhi_fhir.rules import decide as decide_module
+from bhi_fhir.rules import choice, counting, thresholds
 from bhi_fhir.rules.counting import Piece
 
 EXAMPLES = int(os.environ.get("BHI_EXAMPLES", "300"))
@@ -276,7 +275,7 @@ def _bug_overlap(patch: pytest.MonkeyPatch) -> None:
 
 
 def _bug_exclusivity(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decide_module, "_charge_against", lambda case, code: None)
+    patch.setattr(choice, "charge_against", lambda case, code: None)
 
 
 def _bug_own_drafts(patch: pytest.MonkeyPatch) -> None:

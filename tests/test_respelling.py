@@ -43,7 +43,7 @@ def test_a_golden_record_means_the_same_in_any_mixture_of_spellings(folder: Path
 
     mixtures = st.lists(st.sampled_from(SEVERAL), min_size=2, max_size=12, unique=True)
     checked = given(st.sampled_from(CASES), mixtures, st.integers(0, 2**32))(means_the_same)
-    settings(max_examples=20000, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))(checked)()
+    settings(max_examples=1000, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))(checked)()
 
 
 # -- a test that cannot fail proves nothing ---------------------------------------------------------

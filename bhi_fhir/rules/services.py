@@ -1,6 +1,6 @@
 """The related services: consultation, referral, safety planning, crisis calls, digital treatment.
 
-None of them shares minutes with BHI, and each is for its own day or month (bhi-rules 7).
+None of them shares minutes with BHI, and each is for its own day or month.
 """
 
 from __future__ import annotations

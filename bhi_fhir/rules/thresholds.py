@@ -1,7 +1,7 @@
 """How many minutes a code wants, under a site's switches.
 
 CPT time rule: a unit is attained when its midpoint is passed, so a base of B minutes at B/2 + 1 and
-add-on k at B + 30(k - 1) + 16 (bhi-rules 1.1).
+add-on k at B + 30(k - 1) + 16.
 """
 
 from __future__ import annotations

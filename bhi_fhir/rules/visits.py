@@ -1,6 +1,6 @@
 """Which initiating visits open BHI, for certain and possibly.
 
-MLN909432, What Is Behavioral Health Integration?; bhi-rules A11 (one year), A12 (psychiatric evaluation).
+MLN909432, What Is Behavioral Health Integration?; Switches A11 (one year) and A12 (psychiatric evaluation).
 """
 
 from __future__ import annotations

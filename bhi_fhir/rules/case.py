@@ -1,0 +1,51 @@
+"""What a requirement may look at, and how absence is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bhi_fhir.domain.record import Chart
+from bhi_fhir.domain.time import ServiceMonth
+from bhi_fhir.policy import Code, Rules, Switches, policy
+from bhi_fhir.rules.course import Answer, Course
+
+if TYPE_CHECKING:
+    from bhi_fhir.rules.services import Work
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One code for one patient's month: all that a requirement may look at."""
+
+    chart: Chart
+    month: ServiceMonth
+    rules: Rules
+    switches: Switches
+    code: Code
+    course: Course | None = None
+    """For monthly BHI codes."""
+    work: Work | None = None
+    """For services of a day and the other related services."""
+
+    @property
+    def track(self) -> Course:
+        assert self.course is not None, self.code.code
+        return self.course
+
+    def default(self, switch: str) -> object:
+        """What the switch is where a site says nothing: a finding says when that was changed."""
+        return policy().switches[switch].default
+
+    def absent(self, because: str, *parts: str, evidence: Iterable[str] = ()) -> Answer:
+        """Nothing fits: not met where these parts of the record were read whole, else unknown."""
+        reason = self.chart.lacks(*parts)
+        return Answer("unknown", reason, tuple(evidence)) if reason else Answer("not-met", because, tuple(evidence))
+
+
+Requirement = Callable[[Case], Answer]
+
+
+def refs(facts: Iterable[object]) -> tuple[str, ...]:
+    return tuple(sorted({fact.ref for fact in facts}))  # type: ignore[attr-defined]

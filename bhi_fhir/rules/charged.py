@@ -1,0 +1,48 @@
+"""What is charged already in the month, and by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bhi_fhir.domain.record import Charge, Chart
+from bhi_fhir.domain.time import ServiceMonth
+from bhi_fhir.rules.case import Case, refs
+from bhi_fhir.rules.course import Answer
+
+APCM_BASES = ("G0556", "G0557", "G0558")
+
+
+def apcm_base(case: Case) -> Answer:
+    """The same practitioner bills an APCM base code in the same month."""
+    known, doubtful = charged(case.chart, case.month, APCM_BASES)
+    mine = set(case.track.billing.people)
+    same = [c for c in known if c.practitioners & mine]
+    if same and case.track.billing.practitioner:
+        held = case.switches.apcm_path == "hold"
+        said = f"{same[0].code} is charged by the same practitioner"
+        if held:
+            return Answer("unknown", f"{said}; the site holds add-ons for a person (apcm_path = hold)", refs(same))
+        return Answer("met", said, refs(same))
+    unsaid = [c for c in known if not c.practitioners] + doubtful + (same if mine else [])
+    if unsaid:
+        return Answer("unknown", "an APCM charge is on file that does not say by whom or when", refs(unsaid))
+    if known:
+        return Answer("not-met", "APCM is charged by another practitioner", refs(known))
+    return case.absent("no APCM base code is charged in the month", "ChargeItem", "Claim")
+
+
+def charged(chart: Chart, month: ServiceMonth, codes: Iterable[str]) -> tuple[list[Charge], list[Charge]]:
+    """Charges of these codes: (surely of this month, perhaps of this month)."""
+    wanted = set(codes)
+    known: list[Charge] = []
+    doubtful: list[Charge] = []
+    for charge in chart.charges:
+        if charge.code not in wanted:
+            continue
+        if charge.when is None:
+            doubtful.append(charge)
+        elif charge.when.meets(month.span):
+            start = charge.when.start
+            exact = month.holds(start) or (charge.when.end and month.holds(charge.when.end))
+            (known if exact and not charge.doubt else doubtful).append(charge)
+    return known, doubtful

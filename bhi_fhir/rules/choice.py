@@ -1,0 +1,275 @@
+"""The choice: one family a month, one way to bill it, nothing twice.
+
+`exclusivity` is the requirement that only the choice can answer; every other finding comes first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bhi_fhir.domain.decision import Finding, Status
+from bhi_fhir.domain.record import Chart, Program
+from bhi_fhir.domain.time import ServiceMonth
+from bhi_fhir.policy import Code, Rules, Switches
+from bhi_fhir.rules import thresholds
+from bhi_fhir.rules.charged import charged
+from bhi_fhir.rules.course import Answer, Course
+from bhi_fhir.rules.requirements import finding
+from bhi_fhir.rules.track import Track
+
+_RANK = {"billable": 0, "needs-review": 1, "not-billable": 2}
+
+
+@dataclass
+class Trial:
+    """One monthly code while it is being decided."""
+
+    code: Code
+    course: Course
+    findings: list[Finding]
+    units: int = 0
+    no: Answer | None = None
+    """Why it must not stand beside what else is chosen or charged."""
+
+    def finding(self, requirement: str) -> Finding:
+        return next(f for f in self.findings if f.requirement == requirement)
+
+    @property
+    def status(self) -> Status:
+        return status_of(self.findings)
+
+    @property
+    def open(self) -> int:
+        return sum(f.open for f in self.findings)
+
+
+@dataclass
+class MonthCase:
+    """Everything the choice looks at."""
+
+    chart: Chart
+    month: ServiceMonth
+    rules: Rules
+    switches: Switches
+    trials: dict[str, Trial] = field(default_factory=dict)
+    courses: dict[Track, Course] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def get(self, code: str) -> Trial | None:
+        return self.trials.get(code)
+
+
+def status_of(findings: list[Finding] | tuple[Finding, ...]) -> Status:
+    """not-billable if a blocking requirement is not met; needs-review if anything is open; else billable."""
+    if any(f.blocks for f in findings):
+        return "not-billable"
+    return "needs-review" if any(f.open for f in findings) else "billable"
+
+
+# -- what is charged already
+
+
+def already_charged(case: MonthCase) -> None:
+    """What is charged in the month is never charged again, and excludes what may not stand beside it."""
+    for trial in case.trials.values():
+        trial.no = charge_against(case, trial.code)
+
+
+def charge_against(case: MonthCase, code: Code) -> Answer | None:
+    same, maybe_same = charged(case.chart, case.month, [code.code])
+    others, maybe_others = charged(case.chart, case.month, _excluded(code, case.switches))
+    if same:
+        return Answer("not-met", f"{code.code} is already charged this month", (same[0].ref,))
+    if others:
+        said = f"{others[0].code} is already charged this month and excludes {code.code}"
+        return Answer("not-met", said, (others[0].ref,))
+    if maybe := maybe_same + maybe_others:
+        said = f"a charge of {maybe[0].code} does not say surely that it is of another month"
+        return Answer("unknown", said, (maybe[0].ref,))
+    if reason := case.chart.lacks("ChargeItem", "Claim"):
+        return Answer("unknown", reason)
+    return None
+
+
+def _excluded(code: Code, switches: Switches) -> set[str]:
+    both = {"99484", "G0323"}
+    if switches.allow_99484_with_g0323 and code.code in both:
+        return set(code.excludes) - both
+    return set(code.excludes)
+
+
+# -- choice -----------------------------------------------------------------------------------------
+
+
+def choose_cocm(case: MonthCase) -> Trial | None:
+    """The one CoCM code of the month: add-on where APCM is billed, else base, else G2214."""
+    timed = _timed_cocm(case)
+    add_on = _add_on_path(case, ("G0568", "G0569"), timed)
+    if add_on is not None:
+        _exclude(case, [t for t in case.trials.values() if t.code.program == Program.COCM], add_on,
+                 "the APCM add-on takes its place (switch A3, apcm_path)")  # fmt: skip
+        return add_on
+    for code in ("G0568", "G0569"):
+        _not_this_way(case, code)
+    if timed is not None:
+        cocm = [t for t in case.trials.values() if t.code.program == Program.COCM]
+        _exclude(case, cocm, timed, f"{timed.code.code} is the CoCM code of this month")
+    return timed
+
+
+def of_this_month(case: MonthCase, codes: tuple[str, ...]) -> Trial | None:
+    """Of an initial and a later code, the one that the episode's month asks for."""
+    for code in codes:
+        trial = case.get(code)
+        if trial is not None:
+            first = trial.course.first_month in (None, case.month.index)
+            if (trial.code.episode_month == "initial") == first:
+                return trial
+    return None
+
+
+def _timed_cocm(case: MonthCase) -> Trial | None:
+    base, short = of_this_month(case, ("99492", "99493")), case.get("G2214")
+    if base is not None and base.finding("minutes").outcome == "met":
+        return base
+    if short is not None and short.finding("minutes").outcome == "met":
+        return short  # unread work raises no tier
+    if base is not None and base.finding("minutes").outcome == "unknown":
+        return base
+    return short if short is not None and short.status != "not-billable" else base
+
+
+def _add_on_path(case: MonthCase, codes: tuple[str, ...], timed: Trial | None) -> Trial | None:
+    """The APCM add-on that stands instead of the timed code; None to go by CPT."""
+    trial = of_this_month(case, codes) if len(codes) > 1 else case.get(codes[0])
+    if trial is None or case.switches.apcm_path == "cpt":
+        return None
+    if not _apcm_is_charged(trial):
+        return None
+    gated = case.switches.addon_minute_gate and trial.finding("minutes").outcome == "not-met"
+    return None if gated and timed is not None else trial
+
+
+def _apcm_is_charged(trial: Trial) -> bool:
+    """By the same practitioner or perhaps so; a charge that is only withheld moves no month to the add-on."""
+    base = trial.finding("apcm-base")
+    return base.outcome == "met" or (base.outcome == "unknown" and bool(base.evidence))
+
+
+def _not_this_way(case: MonthCase, code: str) -> None:
+    trial = case.get(code)
+    if trial is not None and trial.no is None:
+        if case.switches.apcm_path == "cpt":
+            trial.no = Answer("not-met", "the site goes by CPT in APCM months (switch A3, apcm_path = cpt)")
+        elif _apcm_is_charged(trial):
+            trial.no = Answer("not-met", "the month goes by CPT (switch A3, addon_minute_gate)")
+
+
+def _exclude(case: MonthCase, trials: list[Trial], winner: Trial, because: str) -> None:
+    for trial in trials:
+        if trial is not winner and trial.no is None:
+            trial.no = Answer("not-met", because)
+
+
+def choose_general(case: MonthCase, cocm: Trial | None, programs: list[Program]) -> list[Trial]:
+    """99484, G0323 or G0570, unless CoCM stands; a CoCM month that falls short goes by switch A21."""
+    general = [t for t in case.trials.values() if t.code.program == Program.GENERAL]
+    if not general:
+        return []
+    if cocm is not None and cocm.status != "not-billable" and not _is_blocked(cocm):
+        _exclude(case, general, cocm, f"CoCM ({cocm.code.code}) is the family of this month (switch A21)")
+        return []
+    if Program.GENERAL not in programs and case.switches.fallback_to_99484 == "advise":
+        for trial in general:
+            said = "the patient is in CoCM; general BHI is only an advice (switch A21, fallback_to_99484 = advise)"
+            trial.no = trial.no or Answer("not-met", said)
+        return []
+    return _general_line(case, general, programs)
+
+
+def _is_blocked(trial: Trial) -> bool:
+    return trial.no is not None and trial.no.outcome == "not-met"
+
+
+def _general_line(case: MonthCase, general: list[Trial], programs: list[Program]) -> list[Trial]:
+    timed, add_on = case.get("99484"), _add_on_path(case, ("G0570",), case.get("99484"))
+    if add_on is not None and timed is not None:
+        _exclude(case, [timed], add_on, "the APCM add-on takes its place (switch A3, apcm_path)")
+    else:
+        _not_this_way(case, "G0570")
+    runners = [t for t in (add_on or timed, case.get("G0323")) if t is not None]
+    if Program.GENERAL not in programs:
+        runners = [t for t in runners if t.code.code == "99484"]
+        _exclude(
+            case,
+            [t for t in general if t not in runners],
+            runners[0],
+            "the fallback from CoCM is 99484 (switch A21)",
+        )
+    if case.switches.allow_99484_with_g0323 and add_on is None:
+        return runners
+    best = min(runners, key=lambda t: (_is_blocked(t), _RANK[t.status], t.open), default=None)
+    if best is None:
+        return []
+    if best.status != "not-billable":
+        said = f"{best.code.code} is the general BHI code of this month: one a month"
+        _exclude(case, [t for t in general if t not in (best,)], best, said)
+    return [best]
+
+
+def settle_exclusivity(case: MonthCase, trial: Trial) -> None:
+    answer = trial.no or Answer("met", "nothing that is charged or chosen this month stands against it")
+    found = finding(case.rules, "exclusivity", "block", answer)
+    blocks = sum(f.level == "block" for f in trial.findings)
+    trial.findings.insert(blocks, found)
+
+
+# -- 99494 ------------------------------------------------------------------------------------------
+
+
+def add_on_to(case: MonthCase, chosen: Trial | None) -> None:
+    """99494 stands on its base's findings, beside a base that is drafted or already charged."""
+    code = case.rules.codes.get("99494")
+    if code is None or case.get("99492") is None:
+        return
+    base, is_charged = _base_of_add_on(case, code, chosen)
+    course = base.course
+    at = thresholds.unit_at(base.code, code, 1, case.switches)
+    reached = thresholds.units(base.code, code, course.minutes, case.switches)
+    limit = case.switches.max_99494
+    units = min(reached, limit) if limit else reached
+    said = f"{course.minutes} minutes reach {reached} unit{'' if reached == 1 else 's'}; the first is at {at}"
+    if units < reached:
+        said += f"; the site's limit is {limit} (switch A4): {reached - units} not charged"
+        case.warnings.append(f"99494: {reached} units are reached, the site's limit is {limit}")
+    elif reached > case.rules.values["usual_units_99494"]:
+        said += "; that is more than usual, look at the record before charging (switch A4)"
+        case.warnings.append(f"99494: {reached} units are more than the usual {case.rules.values['usual_units_99494']}")
+    minutes = Finding("minutes", "met" if units else "not-met", said, code.minutes.cite if code.minutes else code.cite,
+                      course.sources)  # fmt: skip
+    alone = _add_on_exclusivity(case, code, base, chosen, is_charged)
+    skipped = {"minutes", "exclusivity"} | ({"episode-month"} if is_charged else set())
+    findings = [f for f in base.findings if f.requirement not in skipped and f.level == "block"]
+    findings += [minutes, finding(case.rules, "exclusivity", "block", alone)]
+    findings += [f for f in base.findings if f.level == "review" and f.requirement not in skipped]
+    case.trials["99494"] = Trial(code, course, findings, units)
+
+
+def _base_of_add_on(case: MonthCase, code: Code, chosen: Trial | None) -> tuple[Trial, bool]:
+    known, _ = charged(case.chart, case.month, code.adds_to)
+    if known:
+        return case.trials[known[0].code], True
+    if chosen is not None and chosen.code.code in code.adds_to:
+        return chosen, False
+    return of_this_month(case, code.adds_to) or case.trials[code.adds_to[0]], False
+
+
+def _add_on_exclusivity(case: MonthCase, code: Code, base: Trial, chosen: Trial | None, is_charged: bool) -> Answer:
+    against = charge_against(case, code)
+    if against is not None:
+        return against
+    if is_charged:
+        return Answer("met", f"{base.code.code} is already charged this month")
+    if chosen is base and base.status != "not-billable":
+        return Answer("met", f"it stands beside {base.code.code}")
+    return Answer("not-met", "it stands only beside 99492 or 99493")

@@ -1,0 +1,149 @@
+"""No input crashes it, nothing is lost in silence, and what nobody reads changes nothing.
+
+A few thousand broken records run with the other tests; BHI_FUZZ=100000 runs as many as it says. Each follows from
+its number: a failure names it, and BHI_FUZZ_FROM=<number> BHI_FUZZ=1 runs it alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from fuzzing import Chance, as_bytes, broken_bytes, changed_where_nobody_reads, mutated
+
+from bhi_fhir.domain.record import SetAside
+from bhi_fhir.drafts import draft
+from bhi_fhir.jobs import files
+from bhi_fhir.jobs.desk import Decided, Desk
+from bhi_fhir.jobs.drafting import draft_run
+from bhi_fhir.mapping.record import Record, Source
+from bhi_fhir.views import VIEWS
+
+GOLDEN = Path(__file__).parent / "golden"
+CASES = sorted(p.name.removesuffix(".expected.json") for p in (GOLDEN / "cases").glob("*.expected.json"))
+RUNS, FROM = int(os.environ.get("BHI_FUZZ", "3000")), int(os.environ.get("BHI_FUZZ_FROM", "0"))
+DRAFTED = 20
+"""Drafts are slow: one record in so many is drafted too."""
+
+
+def test_no_broken_record_crashes_it_and_none_is_lost_in_silence() -> None:
+    seen: Counter[str] = Counter()
+    for number in range(FROM, FROM + RUNS * 6 // 10):
+        chance = Chance(number)
+        name = chance.choice(CASES)
+        broken = mutated(_golden(name), chance)
+        try:
+            seen += _read_and_decided(name, as_bytes(broken), broken, drafted=number % DRAFTED == 0)
+        except Exception as error:
+            error.add_note(f"record {number} ({name})")
+            raise
+    print(f"\n{RUNS * 6 // 10} broken records: {dict(seen)}")  # noqa: T201
+
+
+def test_what_no_view_reads_changes_nothing() -> None:
+    for number in range(FROM, FROM + RUNS * 2 // 10):
+        chance = Chance(number)
+        name = chance.choice(CASES)
+        changed = changed_where_nobody_reads(_golden(name), chance)
+        decided = _desk(name).decide(_sources(as_bytes(changed), []))
+        assert ([d for d, _ in decided.decisions], decided.set_aside) == _tidy(name), f"record {number} ({name})"
+
+
+def test_no_broken_bytes_crash_it() -> None:
+    for number in range(FROM, FROM + RUNS * 2 // 10):
+        chance = Chance(number)
+        name = chance.choice(CASES)
+        broken = broken_bytes(chance.choice(_written(name)), chance)
+        try:
+            set_aside: list[SetAside] = []
+            decided = _desk(name).decide(_sources(broken, set_aside))
+        except Exception as error:
+            error.add_note(f"record {number} ({name})")
+            raise
+        assert decided.decisions or decided.set_aside or set_aside, f"record {number} ({name}) is lost in silence"
+
+
+def _sources(data: bytes, set_aside: list[SetAside]) -> list[Source]:
+    return list(files._read("record", BytesIO(data), set_aside))
+
+
+def _read_and_decided(name: str, data: bytes, broken: dict[str, Any], *, drafted: bool) -> Counter[str]:
+    set_aside: list[SetAside] = []
+    sources = _sources(data, set_aside)
+    desk = _desk(name)
+    decided = desk.decide(sources)
+    if set_aside:
+        return Counter({"not JSON": 1})
+    _nothing_is_lost(Record.read(sources), decided, broken)
+    for decision, facts in decided.decisions:
+        assert all(f.because and f.cite for c in decision.candidates for f in c.findings)
+        if drafted:
+            draft(decision, facts, draft_run(desk, desk.month.last_day))
+    return Counter({
+        "decided": len(decided.decisions), "set aside": len(decided.set_aside),
+        "withheld": sum(bool(facts.withheld) for _, facts in decided.decisions),
+        "lines": sum(len(decision.lines) for decision, _ in decided.decisions),
+    })  # fmt: skip
+
+
+def _nothing_is_lost(record: Record, decided: Decided, broken: dict[str, Any]) -> None:
+    """Each entry of a type that is read is a row or set aside, and each row of a patient is in a decision."""
+    if broken.get("resourceType") != "Bundle":
+        assert record.rows or decided.set_aside or broken.get("resourceType") is not None
+        return
+    entries = broken.get("entry")
+    if not isinstance(entries, list):
+        assert decided.set_aside or entries is None
+        return
+    aside = {s.at for s in decided.set_aside}
+    read = {source.at for source in record._sources.values()}
+    for index, entry in enumerate(entries):
+        place = f"entry[{index}]"
+        resource = entry.get("resource") if isinstance(entry, dict) else None
+        kind = resource.get("resourceType") if isinstance(resource, dict) else None
+        if isinstance(kind, str) and kind in VIEWS and kind != "OperationOutcome":
+            assert place in read | aside or _twice(resource, index, entries), f"{place} is lost"
+        elif kind is None or not isinstance(kind, str):
+            assert place in aside, f"{place} is lost"
+
+
+def _twice(resource: dict[str, Any], index: int, entries: list[Any]) -> bool:
+    """Another entry is the same resource, and that one was taken."""
+    name = (resource.get("resourceType"), resource.get("id"))
+    others = [e["resource"] for i, e in enumerate(entries) if i != index and isinstance(e, dict) and "resource" in e]
+    return any(isinstance(r, dict) and (r.get("resourceType"), r.get("id")) == name for r in others)
+
+
+@cache
+def _golden(name: str) -> str:
+    return (GOLDEN / "cases" / f"{name}.bundle.json").read_text()
+
+
+@cache
+def _written(name: str) -> tuple[bytes, ...]:
+    """Pretty-printed, in one line, as NDJSON."""
+    bundle = json.loads(_golden(name))
+    lines = "\n".join(json.dumps(e["resource"]) for e in bundle["entry"])
+    return _golden(name).encode(), json.dumps(bundle).encode(), lines.encode()
+
+
+@cache
+def _tidy(name: str) -> tuple[list[Any], tuple[SetAside, ...]]:
+    decided = _desk(name).decide(_sources(_golden(name).encode(), []))
+    return [d for d, _ in decided.decisions], decided.set_aside
+
+
+@cache
+def _desk(name: str) -> Desk:
+    said = json.loads((GOLDEN / "cases" / f"{name}.expected.json").read_text())
+    return _open(said["month"], tuple(f"{key}={value}" for key, value in said.get("set", {}).items()))
+
+
+@cache
+def _open(month: str, overrides: tuple[str, ...]) -> Desk:
+    return Desk.open(GOLDEN / "site", month, overrides)
