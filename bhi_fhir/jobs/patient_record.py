@@ -65,7 +65,7 @@ class RecordReader:
         param = self._patient_param(kind)
         found: SearchResult | Withheld
         if param:
-            found = await self._search(kind, {param: record.patient.removeprefix("Patient/"), **_PAGE})
+            found = await self._search(kind, {param: record.patient, **_PAGE})
         else:
             found = await self._all_of(kind)
         if isinstance(found, Withheld):

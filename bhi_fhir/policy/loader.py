@@ -233,6 +233,8 @@ def _thresholds(
         switch = table.get("switch", "")
         if (table["rule"] == "switch") != (switch in switches):
             raise PolicyError(f"{shown(file)}: minutes.switch must name a switch if, and only if, the rule is one")
+        if switch and table["full"] not in switches[switch].choices:
+            raise PolicyError(f"{shown(file)}: minutes.full is no reading of {switch}, which decides")
         found.append(
             (
                 _first(file, "minutes.from", table["from"]),

@@ -218,6 +218,8 @@ def _general_line(case: MonthCase, general: list[Trial], programs: list[Program]
 
 
 def settle_exclusivity(case: MonthCase, trial: Trial) -> None:
+    if "exclusivity" not in trial.code.block:
+        return
     answer = trial.no or Answer("met", "nothing that is charged or chosen this month stands against it")
     found = finding(case.rules, "exclusivity", "block", answer)
     blocks = sum(f.level == "block" for f in trial.findings)
@@ -233,26 +235,30 @@ def add_on_to(case: MonthCase, chosen: Trial | None) -> None:
     if code is None or case.get("99492") is None:
         return
     base, is_charged = _base_of_add_on(case, code, chosen)
-    course = base.course
-    at = thresholds.unit_at(base.code, code, 1, case.switches)
+    units, minutes = _add_on_minutes(case, code, base)
+    alone = finding(case.rules, "exclusivity", "block", _add_on_exclusivity(case, code, base, chosen, is_charged))
+    own = {"minutes": minutes, "exclusivity": alone}
+    not_the_bases = {*own, "episode-month"} if is_charged else set(own)
+    of_base = [f for f in base.findings if f.requirement not in not_the_bases]
+    findings = [f for f in of_base if f.level == "block"] + [own[name] for name in code.block]
+    case.trials["99494"] = Trial(code, base.course, [*findings, *(f for f in of_base if f.level == "review")], units)
+
+
+def _add_on_minutes(case: MonthCase, code: Code, base: Trial) -> tuple[int, Finding]:
+    """Units that the minutes reach within the site's limit; nothing is cut without a word."""
+    course, limit, usual = base.course, case.switches.max_99494, case.rules.values["usual_units_99494"]
     reached = thresholds.units(base.code, code, course.minutes, case.switches)
-    limit = case.switches.max_99494
     units = min(reached, limit) if limit else reached
+    at = thresholds.unit_at(base.code, code, 1, case.switches)
     said = f"{course.minutes} minutes reach {reached} unit{'' if reached == 1 else 's'}; the first is at {at}"
     if units < reached:
         said += f"; the site's limit is {limit} (switch A4): {reached - units} not charged"
         case.warnings.append(f"99494: {reached} units are reached, the site's limit is {limit}")
-    elif reached > case.rules.values["usual_units_99494"]:
+    elif reached > usual:
         said += "; that is more than usual, look at the record before charging (switch A4)"
-        case.warnings.append(f"99494: {reached} units are more than the usual {case.rules.values['usual_units_99494']}")
-    minutes = Finding("minutes", "met" if units else "not-met", said, code.minutes.cite if code.minutes else code.cite,
-                      course.sources)  # fmt: skip
-    alone = _add_on_exclusivity(case, code, base, chosen, is_charged)
-    skipped = {"minutes", "exclusivity"} | ({"episode-month"} if is_charged else set())
-    findings = [f for f in base.findings if f.requirement not in skipped and f.level == "block"]
-    findings += [minutes, finding(case.rules, "exclusivity", "block", alone)]
-    findings += [f for f in base.findings if f.level == "review" and f.requirement not in skipped]
-    case.trials["99494"] = Trial(code, course, findings, units)
+        case.warnings.append(f"99494: {reached} units are more than the usual {usual}")
+    cite = code.minutes.cite if code.minutes else code.cite
+    return units, Finding("minutes", "met" if units else "not-met", said, cite, course.sources)
 
 
 def _base_of_add_on(case: MonthCase, code: Code, chosen: Trial | None) -> tuple[Trial, bool]:

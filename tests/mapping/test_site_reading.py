@@ -568,3 +568,21 @@ def test_a_file_that_is_no_toml_is_an_error_that_names_it(tmp_path: Path) -> Non
     (tmp_path / "reading.toml").write_bytes(b"\xff = [")
     with pytest.raises(MappingError, match=r"reading\.toml is not readable TOML"):
         site_reading(tmp_path)
+
+
+def test_the_example_names_every_key_and_each_line_of_it_is_valid(tmp_path: Path) -> None:
+    example = (Path(__file__).parents[2] / "mappings/sites/example/reading.toml").read_text()
+    lines = [line.removeprefix("# ") for line in example.splitlines()[4:] if line.startswith("# ")]
+    (tmp_path / "reading.toml").write_text("\n".join(lines))
+    shown = site_reading(tmp_path)
+    assert shown.minutes.time_log[0].kind == "care-coordination"
+    for table in (shown, shown.minutes, shown.minutes.period, shown.minutes.time_log[0], shown.consent, shown.team):
+        for key in table.__struct_fields__:
+            assert key in "\n".join(lines)
+    for table in (shown.consent.document[0], shown.consent.answer[0], shown.people):
+        for key in table.__struct_fields__:
+            assert key in "\n".join(lines)
+
+
+def test_the_example_says_nothing_but_the_defaults() -> None:
+    assert site_reading(Path(__file__).parents[2] / "mappings/sites/example") == AS_USUAL

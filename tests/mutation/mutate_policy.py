@@ -65,6 +65,8 @@ def mutants(whole: Policy) -> Iterator[Mutant]:
         for name, changed in code_mutants(code):
             yield f"{code.code}: {name}", with_code(whole, position, changed, thresholds)
         for place, (start, threshold) in enumerate(thresholds):
+            if threshold.rule == "switch":
+                continue  # the switch decides; the loader refuses a `full` that is none of its readings
             for name, number in threshold_mutants(threshold):
                 others = (*thresholds[:place], (start, number), *thresholds[place + 1 :])
                 yield f"{code.code}: {name}", with_code(whole, position, code, others)

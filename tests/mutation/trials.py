@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import matrix
 import test_scenarios as table
 
 from bhi_fhir.jobs.desk import Decided, Desk
@@ -26,6 +27,8 @@ def trials() -> Iterator[Trial]:
     """Records are read once; what is tried again and again is only the rules."""
     for param in table.scenarios():
         yield scenario(param.values[0])
+    for row in matrix.rows():
+        yield from_matrix(row)
     for file in sorted((GOLDEN / "cases").glob("*.expected.json")):
         yield golden(file)
 
@@ -37,6 +40,16 @@ def scenario(row: dict[str, Any]) -> Trial:
     def holds(by_month: dict[int, Rules] | None = None) -> bool:
         again = rules.decide(chart, desk.month, _of(by_month, desk), desk.site.switches)
         return not table.wrong(row, Decided(((again, chart),), first.set_aside))
+
+    return holds
+
+
+def from_matrix(row: matrix.Row) -> Trial:
+    desk, first = row.decide()
+    [(_, chart)] = first.decisions
+
+    def holds(by_month: dict[int, Rules] | None = None) -> bool:
+        return not row.wrong(rules.decide(chart, desk.month, _of(by_month, desk), desk.site.switches))
 
     return holds
 

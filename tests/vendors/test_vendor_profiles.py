@@ -19,6 +19,7 @@ from vendors.shape import Vendor
 
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.jobs.desk import Desk
+from bhi_fhir.jobs.mappings import check_site
 from bhi_fhir.mapping.record import Source
 
 SITES = Path(__file__).parents[2] / "mappings" / "sites"
@@ -89,6 +90,13 @@ def test_a_profile_names_the_vendor_and_leaves_the_server_to_be_set(vendor: Vend
     desk = Desk.open(SITES / vendor.name, "2026-03")
     assert "TO BE SET" in desk.site.name
     assert desk.site.fhir.base_url.startswith("https://fhir.example.org/to-be-set")
+
+
+@every_vendor
+def test_the_check_of_a_profile_shows_what_is_to_be_set_and_no_problem(vendor: Vendor) -> None:
+    checked = check_site(SITES / vendor.name)
+    assert checked.problems == ()
+    assert {e.note for e in checked.entries} <= {"to-be-set", "hint"}
 
 
 @pytest.mark.parametrize("file", sorted(SITES.glob("*/*.json")), ids=lambda file: f"{file.parent.name}/{file.name}")
