@@ -104,13 +104,15 @@ def _nothing_is_lost(record: Record, decided: Decided, broken: dict[str, Any]) -
         return
     aside = {s.at for s in decided.set_aside}
     read = {source.at for source in record._sources.values()}
+    named = record.rows.keys() | {s.resource for s in decided.set_aside}
     for index, entry in enumerate(entries):
         place = f"entry[{index}]"
         resource = entry.get("resource") if isinstance(entry, dict) else None
         kind = resource.get("resourceType") if isinstance(resource, dict) else None
         if isinstance(kind, str) and kind in VIEWS and kind != "OperationOutcome":
-            copies = {f"{kind}/{resource.get('id')}", str(entry.get("fullUrl"))}
-            assert place in read | aside or copies & record.rows.keys(), f"{place} is lost"
+            url = str(entry.get("fullUrl"))
+            copies = {f"{kind}/{resource.get('id')}", url, "/".join(url.split("/")[-2:])}
+            assert place in read | aside or copies & named, f"{place} is lost"
         elif kind is None or not isinstance(kind, str):
             assert place in aside, f"{place} is lost"
 

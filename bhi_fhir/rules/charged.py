@@ -26,6 +26,8 @@ def apcm_base(case: Case) -> Answer:
     unsaid = [c for c in known if not c.practitioners] + doubtful + (same if mine else [])
     if unsaid:
         return Answer("unknown", "an APCM charge is on file that does not say by whom or when", refs(unsaid))
+    if known and not mine and (reason := case.chart.lacks("CareTeam")):
+        return Answer("unknown", reason, refs(known))
     if known:
         return Answer("not-met", "APCM is charged by another practitioner", refs(known))
     return case.absent("no APCM base code is charged in the month", "ChargeItem", "Claim")

@@ -258,7 +258,11 @@ def _add_on_minutes(case: MonthCase, code: Code, base: Trial) -> tuple[int, Find
         said += "; that is more than usual, look at the record before charging (switch A4)"
         case.warnings.append(f"99494: {reached} units are more than the usual {usual}")
     cite = code.minutes.cite if code.minutes else code.cite
-    return units, Finding("minutes", "met" if units else "not-met", said, cite, course.sources)
+    if units:
+        return units, Finding("minutes", "met", said, cite, course.sources)
+    if reason := case.chart.lacks("Encounter", "Procedure"):
+        return units, Finding("minutes", "unknown", f"{said}; {reason}", cite, course.sources)
+    return units, Finding("minutes", "not-met", said, cite, course.sources)
 
 
 def _base_of_add_on(case: MonthCase, code: Code, chosen: Trial | None) -> tuple[Trial, bool]:

@@ -222,8 +222,8 @@ def _who(activity: Activity, scope: Scope) -> tuple[str, frozenset[str]]:
     good |= {m.person for m in mine if Role.TREATING in m.roles and m.person in scope.billers and m.person}
     if good:
         return "", frozenset(good)
-    if not mine:
-        return "not-on-team", frozenset()
+    if not mine:  # who is not on a team that was not read may be on it
+        return "unreadable" if chart.lacks("CareTeam") else "not-on-team", frozenset()
     return "unreadable" if any(not m.roles for m in mine) else "wrong-role", frozenset()
 
 

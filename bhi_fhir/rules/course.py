@@ -97,7 +97,7 @@ def follow(chart: Chart, track: Track, month: ServiceMonth, rules: Rules, switch
     return replace(
         course,
         first_month=walk.first,
-        doubtful_first_month=walk.first_if_unread_counted != walk.first and walk.first is not None,
+        doubtful_first_month=walk.first_if_unread_counted not in (None, walk.first or month.index),
     )
 
 
@@ -202,6 +202,8 @@ def _consent(
 ) -> Answer:
     refs = tuple(sorted({c.ref for c in allowed.serving}))
     in_month = [s for s in allowed.certain if s[0] < month.span[1] and s[1] > month.span[0]]
+    if in_month and (reason := chart.lacks("Consent")):
+        return Answer("unknown", f"what is missing may take the consent back or precede it: {reason}", refs)
     if in_month and (not had_work or tally.pieces or tally.uncertain):
         return Answer("met", f"consent is in force for {who.practitioner or 'the billing practitioner'}", refs)
     if in_month:

@@ -69,7 +69,8 @@ def _by_team(case: Case, activity: Activity, kind: str) -> bool | None:
         good = any(m.roles - {Role.ADMINISTRATIVE} for m in mine)
     if good:
         return True
-    return None if any(not m.roles for m in mine) else False
+    unsure = any(not m.roles for m in mine) or (not mine and bool(case.chart.lacks("CareTeam")))
+    return None if unsure else False
 
 
 def relapse_prevention(case: Case) -> Answer | None:
