@@ -208,6 +208,8 @@ class Row:
     status: str
     requirement: str = ""
     site: Path = SITES / "example"
+    practitioner: str = ""
+    """Who bills the line; "" asks nothing."""
 
     def decide(self) -> tuple[Desk, Decided]:
         record = self.build()
@@ -222,6 +224,9 @@ class Row:
             return "no candidate"
         if found.status != self.status:
             return f"{found.status}: {[(f.requirement, f.outcome) for f in found.findings if f.open]}"
+        named = {line.practitioner for line in decision.lines if line.code == self.code}
+        if self.practitioner and named != {self.practitioner}:
+            return f"billed by {named}"
         return self._wrong_finding(found)
 
     def _wrong_finding(self, found: Candidate) -> str:
@@ -242,6 +247,8 @@ def rows() -> Iterator[Row]:
             yield billed_by(name, code, kind, nucc)
         for other in code.never_with:
             yield beside(name, code, other)
+    for other in CODES["99494"].never_with:
+        yield beside_charged_base(other)
 
 
 def broken(name: str, code: Code, requirement: str, step: Step, status: str) -> Row:
@@ -254,9 +261,19 @@ def billed_by(name: str, code: Code, kind: str, nucc: str) -> Row:
         return is_now(code.performer, nucc)(code.record())
 
     if name == "G0544":  # anybody may call; who bills is on the line
-        return Row(f"{name} with a {kind}", name, build, "billable", site=code.site)
+        said = f"{name} is billed by a {kind}"
+        return Row(said, name, build, "billable", site=code.site, practitioner="Practitioner/pcp")
     status = "billable" if kind in code.billers else "not-billable"
     return Row(f"{name} by a {kind}", name, build, status, site=code.site)
+
+
+def beside_charged_base(other: str) -> Row:
+    """An add-on to a base that is charged already does not come to stand beside what excludes it."""
+
+    def build() -> Record:
+        return CODES["99494"].record().charge("99492").charge(other)
+
+    return Row(f"99494 beside 99492 and {other}, both charged", "99494", build, "not-billable", "exclusivity")
 
 
 def beside(name: str, code: Code, other: str) -> Row:

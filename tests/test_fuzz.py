@@ -51,7 +51,7 @@ def test_what_no_view_reads_changes_nothing() -> None:
         chance = Chance(number)
         name = chance.choice(CASES)
         changed = changed_where_nobody_reads(_golden(name), chance)
-        decided = _desk(name).decide(_sources(as_bytes(changed), []))
+        decided = _desk(name).decide(_sources(as_bytes(changed)))
         assert ([d for d, _ in decided.decisions], decided.set_aside) == _tidy(name), f"record {number} ({name})"
 
 
@@ -70,16 +70,15 @@ def test_no_broken_bytes_crash_it_and_what_cannot_be_read_is_said(tmp_path: Path
         assert done.results or done.set_aside, f"record {number} ({name}) is lost in silence"
 
 
-def _sources(data: bytes, set_aside: list[SetAside]) -> list[Source]:
-    return list(files._read("record", BytesIO(data), set_aside))
+def _sources(data: bytes) -> list[Source]:
+    return list(files._read("record", BytesIO(data)))
 
 
 def _read_and_decided(name: str, data: bytes, broken: dict[str, Any], *, drafted: bool) -> Counter[str]:
-    set_aside: list[SetAside] = []
-    sources = _sources(data, set_aside)
+    sources = _sources(data)
     desk = _desk(name)
     decided = desk.decide(sources)
-    if set_aside:
+    if any(source.trouble for source in sources):
         return Counter({"not JSON": 1})
     _nothing_is_lost(Record.read(sources), decided, broken)
     for decision, facts in decided.decisions:
@@ -153,6 +152,6 @@ def test_bundles_within_bundles_end_and_what_lies_deeper_is_said() -> None:
         inner = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": inner}]}
     bundle = json.loads(_golden(CASES[0]))
     bundle["entry"].append({"resource": inner})
-    decided = _desk(CASES[0]).decide(_sources(json.dumps(bundle).encode(), []))
+    decided = _desk(CASES[0]).decide(_sources(json.dumps(bundle).encode()))
     assert [s.reason for s in decided.set_aside] == ["it is a Bundle in too many others"]
     assert all(facts.withheld for _, facts in decided.decisions)

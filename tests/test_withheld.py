@@ -246,9 +246,7 @@ def from_file(folder: Path, text: str) -> Evaluation:
 
 @pytest.mark.parametrize(
     "entry",
-    [42, {}, {"resource": None}, {"fullUrl": "urn:x"}, {"resource": 7}, {"resource": {"id": "x"}},
-     {"resource": {"resourceType": 7}}, {"resource": {"resourceType": "encounter"}},
-     {"resource": {"resourceType": "Bundle", "entry": 7}},
+    [{"resource": {"resourceType": "encounter"}}, {"resource": {"resourceType": "Bundle", "entry": 7}},
      {"response": {"status": "404", "outcome": outcome("error", "not-found")}}],
     ids=str,
 )  # fmt: skip
@@ -262,16 +260,41 @@ def test_a_broken_entry_of_no_known_type_may_be_anything(entry: Any, tmp_path: P
     assert billable(result.decision) == []
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [42, {}, {"resource": None}, {"fullUrl": "urn:x"}, {"resource": 7}, {"resource": {"id": "x"}},
+     {"resource": {"resourceType": 7}}],
+    ids=str,
+)  # fmt: skip
+def test_an_entry_that_names_no_type_is_no_resource_and_costs_only_itself(entry: Any, tmp_path: Path) -> None:
+    bundle = cocm_record().work(80).bundle()
+    bundle["entry"].insert(3, entry)
+    done = from_file(tmp_path, json.dumps(bundle))
+    assert [s.at[:8] for s in done.set_aside] == ["entry[3]"]
+    assert billable(done.results[0].decision) == ["99492"]
+
+
 def test_a_line_that_cannot_be_read_or_is_too_long_may_be_anything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = cocm_record().work(80).ndjson()
     monkeypatch.setattr(files, "MAX_LINE", 5_000)
-    for number, line in ((1, '{"resourceType": "Encounter", "id"'), (27, '{"x": "' + "y" * 6_000 + '"}')):
+    torn, long = '{"resourceType": "Encounter", "id"', '{"x": "' + "y" * 6_000
+    for number, line in ((1, torn), (27, torn), (27, long)):
         text = f"{line}\n{lines}" if number == 1 else f"{lines}{line}\n"
         [result] = (done := from_file(tmp_path, text)).results
         assert len(done.set_aside) == 1
         assert billable(result.decision) == []
+
+
+def test_a_long_line_of_a_type_that_is_not_asked_for_costs_only_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "MAX_LINE", 5_000)
+    scan = json.dumps({"resourceType": "Binary", "id": "x", "data": "y" * 6_000})
+    done = from_file(tmp_path, f"{cocm_record().work(80).ndjson()}{scan}\n")
+    assert [s.reason[:23] for s in done.set_aside] == ["the line is longer than"]
+    assert billable(done.results[0].decision) == ["99492"]
 
 
 def test_a_type_that_fhir_does_not_have_holds_nothing_that_is_asked_for(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from bhi_fhir.domain.decision import Decision
-from bhi_fhir.domain.record import Chart, SetAside, Withheld
+from bhi_fhir.domain.record import Chart, SetAside
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.files import read_file
 from bhi_fhir.policy.model import RULESET
@@ -48,13 +48,10 @@ def evaluate(desk: Desk, files: Iterable[str]) -> Evaluation:
     results: list[Result] = []
     set_aside: list[SetAside] = []
     for name in sorted(set(files)):
-        before = len(set_aside)
-        sources = read_file(name, set_aside)
-        lost = [Withheld("*", f"{s.at or 'the file'} was set aside: {s.reason}") for s in set_aside[before:]]
-        decided = desk.decide(sources, lost)
+        decided = desk.decide(read_file(name))
         set_aside += [replace(s, file=s.file or name) for s in decided.set_aside]
         results += [Result(name, decision, chart) for decision, chart in decided.decisions]
-        if not decided.decisions and len(set_aside) == before:
+        if not decided.decisions and not decided.set_aside:
             set_aside.append(SetAside(name, "", "", "it holds no patient"))
     results.sort(key=lambda r: (r.file, r.decision.patient))
     return Evaluation(desk, tuple(results), tuple(set_aside))

@@ -14,7 +14,6 @@ from typing import BinaryIO
 
 import msgspec
 
-from bhi_fhir.domain.record import SetAside
 from bhi_fhir.errors import UsageError
 from bhi_fhir.mapping.record import Source
 from bhi_fhir.views.common import UNREADABLE
@@ -22,39 +21,41 @@ from bhi_fhir.views.common import UNREADABLE
 MAX_DOCUMENT = 64 * 1024 * 1024
 MAX_LINE = 16 * 1024 * 1024
 _FIRST_LINES = 100
+_KEPT = 1 << 16
+"""Of what is too long to be read, this much is kept: it may say its type."""
 _BOM = b"\xef\xbb\xbf"
 
 
-def read_file(name: str, set_aside: list[SetAside]) -> list[Source]:
-    """The resources of one file with their places. What cannot be read goes to `set_aside`."""
+def read_file(name: str) -> list[Source]:
+    """The resources of one file with their places, and with its trouble what is none."""
     if name == "-":
-        return list(_read(name, sys.stdin.buffer, set_aside))
+        return list(_read(name, sys.stdin.buffer))
     path = Path(name)
     if not path.is_file():
         raise UsageError(f"{name} is no file: name a Bundle, a resource, an array or NDJSON, or - for standard input")
     try:
         with path.open("rb") as stream:
-            return list(_read(name, stream, set_aside))
+            return list(_read(name, stream))
     except OSError as error:
         raise UsageError(f"{name} cannot be opened: {error.strerror}") from error
 
 
-def _read(name: str, stream: BinaryIO, set_aside: list[SetAside]) -> Iterator[Source]:
+def _read(name: str, stream: BinaryIO) -> Iterator[Source]:
     start = stream.read(MAX_DOCUMENT + 1).removeprefix(_BOM)
     if not start.strip():
-        set_aside.append(SetAside(name, "", "", "the file is empty"))
+        yield Source(name, "", b"", trouble="the file is empty")
         return
     if len(start) <= MAX_DOCUMENT:
-        yield from _document(name, start, set_aside)
+        yield from _document(name, start)
         return
     if not _is_lines(start):
         said = f"it is one document of more than {MAX_DOCUMENT >> 20} MiB: split it, or give it as NDJSON"
-        set_aside.append(SetAside(name, "", "", said))
+        yield Source(name, "", start[:_KEPT], trouble=said)
         return
-    yield from _lines(name, _long(start, stream), set_aside)
+    yield from _lines(name, _long(start, stream))
 
 
-def _document(name: str, data: bytes, set_aside: list[SetAside]) -> Iterator[Source]:
+def _document(name: str, data: bytes) -> Iterator[Source]:
     try:
         first = data.lstrip()[:1]
         if first == b"[":
@@ -65,11 +66,11 @@ def _document(name: str, data: bytes, set_aside: list[SetAside]) -> Iterator[Sou
         yield Source(name, "", data)
     except UNREADABLE as error:
         if _is_lines(data):
-            yield from _lines(name, iter(data.split(b"\n")), set_aside)
+            yield from _lines(name, iter(data.split(b"\n")))
             return
         place = str(error).rpartition("(")[2].rstrip(")") if "byte" in str(error) else ""
         said = f"it is not JSON{f' ({place})' if place else ''}"
-        set_aside.append(SetAside(name, "", "", said))
+        yield Source(name, "", data[:_KEPT], trouble=said)
 
 
 def _is_lines(data: bytes) -> bool:
@@ -98,13 +99,13 @@ def _long(start: bytes, stream: BinaryIO) -> Iterator[bytes]:
     yield rest
 
 
-def _lines(name: str, lines: Iterator[bytes], set_aside: list[SetAside]) -> Iterator[Source]:
+def _lines(name: str, lines: Iterator[bytes]) -> Iterator[Source]:
     for number, line in enumerate(lines, start=1):
         text = line.strip()
         if not text:
             continue
         if len(text) > MAX_LINE:
             said = f"the line is longer than {MAX_LINE >> 20} MiB"
-            set_aside.append(SetAside(name, f"line {number}", "", said))
+            yield Source(name, f"line {number}", text[:_KEPT], trouble=said)
         else:
             yield Source(name, f"line {number}", text)

@@ -48,7 +48,7 @@ def report_unplaced(folder: Path, files: Iterable[str]) -> Reported:
     set_aside: list[SetAside] = []
     seen: list[Seen] = []
     for name in sorted(set(files)):
-        record = Record.read(read_file(name, set_aside))
+        record = Record.read(read_file(name))
         set_aside += record.set_aside
         seen += seen_in(Reading(record, terms, Clock(site.zone), site_reading(folder)))
     return Reported(report(seen), tuple(set_aside))

@@ -40,6 +40,10 @@ SUBJECT = {
 """Which element names the patient."""
 
 _NPI_OID = "urn:oid:2.16.840.1.113883.4.6"
+_TYPE_MARK = re.compile(rb'"resourceType"\s*:\s*"([A-Za-z]+)"')
+_SPEAKS_OF_OTHERS = frozenset({"Bundle", "OperationOutcome"})
+_SNIFFED = 1 << 16
+"""How much of something unreadable is searched for its type."""
 _TYPE_NAME = re.compile(r"[A-Z][A-Za-z]+")
 _DEEPEST = 16
 """Bundles within Bundles."""
@@ -65,6 +69,8 @@ class Source:
     at: str
     json: bytes | msgspec.Raw
     full_url: str | None = None
+    trouble: str = ""
+    """Why it cannot be read as a resource at all; `json` may then be only its beginning."""
 
 
 class _Header(msgspec.Struct, rename="camel"):
@@ -243,10 +249,13 @@ class Record:
         return record
 
     def _sort_in(self, source: Source, versions: dict[str, list[_Version]]) -> None:
+        if source.trouble:
+            self.put_aside(source, "", source.trouble, part_of(source.json))
+            return
         try:
             header = _HEADER.decode(source.json)
         except UNREADABLE:
-            self.put_aside(source, "", "it is no FHIR resource", "*")
+            self.put_aside(source, "", "it is no FHIR resource", part_of(source.json))
             return
         kind = header.resource_type
         if kind == "Bundle":
@@ -298,6 +307,9 @@ class Record:
             self._take_contained(key, Source(newest.source.file, f"{newest.source.at}.contained[{index}]", raw))
 
     def _take_contained(self, owner: str, source: Source) -> None:
+        if source.trouble:
+            self.put_aside(source, "", source.trouble, part_of(source.json))
+            return
         try:
             header = _HEADER.decode(source.json)
         except UNREADABLE:
@@ -425,6 +437,25 @@ class Record:
         return self._survivors.get(patient, patient)
 
 
+def part_of(raw: bytes | msgspec.Raw) -> str:
+    """Which part of the record is missing with something unreadable: a type, "" for nothing, "*" for who knows.
+
+    JSON that names no type is no resource, and nothing is missing with it; a torn resource says its type or not.
+    """
+    start = bytes(raw)[:_SNIFFED]
+    found = _TYPE_MARK.search(start)
+    if found:
+        kind = found[1].decode()
+        if kind in VIEWS and kind != "OperationOutcome":
+            return kind
+        return "" if kind in R4_TYPES - _SPEAKS_OF_OTHERS else "*"
+    try:
+        msgspec.json.decode(raw)
+    except UNREADABLE:
+        return "*"
+    return ""
+
+
 def open_bundle(source: Source, record: Record) -> Iterator[Source]:
     """The entries of a Bundle; a broken one is set aside and the others go on."""
     if source.at.count("entry[") >= _DEEPEST:
@@ -444,10 +475,10 @@ def open_bundle(source: Source, record: Record) -> Iterator[Source]:
         try:
             entry = _ENTRY.decode(raw)
         except UNREADABLE:
-            record.put_aside(Source(source.file, at, raw), "", "it is no Bundle entry", "*")
+            record.put_aside(Source(source.file, at, raw), "", "it is no Bundle entry", part_of(raw))
             continue
         if bytes(entry.resource) in (b"", b"null"):
-            record.put_aside(Source(source.file, at, raw), "", "it is a Bundle entry without a resource", "*")
+            record.put_aside(Source(source.file, at, raw), "", "it is a Bundle entry without a resource", part_of(raw))
         else:
             yield Source(source.file, at, entry.resource, entry.full_url)
 

@@ -112,8 +112,17 @@ def load(home: Path) -> Policy:
         for key, others in (("excludes", code.excludes), ("adds_to", code.adds_to)):
             for other in sorted(set(others) - known):
                 raise PolicyError(f"{code.file}: {key} names {other}, which no file describes")
+    _same_billers({code.code: code for code, _ in codes})
     parameters = tuple(_parameter(file) for file in sorted((home / "parameters").glob("*.toml")))
     return Policy(codes, parameters, requirements, switches)
+
+
+def _same_billers(codes: dict[str, Code]) -> None:
+    """An add-on is billed by whoever bills its base."""
+    for code in codes.values():
+        for base in code.adds_to:
+            if codes[base].billers != code.billers:
+                raise PolicyError(f"{code.file}: billers must be those of {base}, to which it adds")
 
 
 @cache

@@ -89,7 +89,7 @@ def code_mutants(code: Code) -> Iterator[tuple[str, Code]]:
         yield f"{requirement} blocks", replace(code, review=rest, block=(*code.block, requirement))
     for other in sorted(code.excludes):
         yield f"excludes without {other}", replace(code, excludes=code.excludes - {other})
-    for kind in sorted(code.billers):
+    for kind in () if code.adds_to else sorted(code.billers):  # the loader holds an add-on to its base's billers
         yield f"billers without {kind}", replace(code, billers=code.billers - {kind})
     start, end = code.valid
     if start > 2025 * 12:

@@ -129,6 +129,7 @@ BROKEN: dict[str, tuple[str, str, str, str]] = {
     "a month of no kind": ("codes/99492.toml", '"initial"', '"first"', "episode_month is not one of"),
     "a rule nobody knows": ("codes/99492.toml", '"midpoint"', '"half"', "minutes.rule 'half'"),
     "a number that its switch does not know": ("codes/G2214.toml", "full = 30", "full = 31", "minutes.full"),
+    "an add-on with billers of its own": ("codes/99494.toml", '"physician", ', "", "billers must be those of 99492"),
     "a rule by no switch": ("codes/G2214.toml", 'switch = "g2214_min"', 'switch = "g2214"', "minutes.switch"),
     "a switch without its rule": ("codes/99492.toml", "full = 70", 'full = 70\nswitch = "g2214_min"', "minutes.switch"),
     "a band that ends before it begins": ("codes/G0547.toml", "through = 20", "through = 10", "minutes.through"),
