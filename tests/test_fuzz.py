@@ -131,7 +131,7 @@ def _written(name: str) -> tuple[bytes, ...]:
 
 @cache
 def _tidy(name: str) -> tuple[list[Any], tuple[SetAside, ...]]:
-    decided = _desk(name).decide(_sources(_golden(name).encode(), []))
+    decided = _desk(name).decide(_sources(_golden(name).encode()))
     return [d for d, _ in decided.decisions], decided.set_aside
 
 

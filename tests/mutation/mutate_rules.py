@@ -42,10 +42,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bhi-fhir-mutants-") as folder:
         mutated = make_mutants(Path(folder))
         names = [n for n in mutants(mutated) if not chosen.only or f".rules.{chosen.only}." in n]
+        survivors = []
         with ProcessPoolExecutor(chosen.jobs, initializer=start, initargs=(mutated,)) as pool:
-            survivors = [
-                name for name, killed in zip(names, pool.map(killed_by, names, chunksize=8), strict=True) if not killed
-            ]
+            for count, (name, killed) in enumerate(zip(names, pool.map(killed_by, names), strict=True), start=1):
+                survivors += [] if killed else [name]
+                if count % 100 == 0:
+                    print(f"{count} of {len(names)}, {len(survivors)} survived", file=sys.stderr, flush=True)  # noqa: T201
         told = [f"  {name}\n{difference(mutated, name)}" for name in survivors]
     score = 100 * (len(names) - len(survivors)) / len(names)
     print("\n".join([*told, f"{len(names)} mutants, {len(survivors)} survived: {score:.1f} % killed"]))  # noqa: T201
