@@ -121,7 +121,7 @@ class BhiClient(AsyncFHIRClient):
             raise Incomplete(f"{what}: the answer's compression is broken.") from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             # Before the first byte is sent: the text speaks of name, port and certificate only.
-            raise Unreachable(f"{what}: no connection to the server ({error or 'timed out'}).") from None
+            raise Unreachable(f"{what}: no connection to {self.gate.base_url} ({error or 'timed out'}).") from None
         except httpx.TransportError as error:
             kind = "timed out" if isinstance(error, httpx.TimeoutException) else "broke"
             doubt = "" if request.method == "GET" else ", and it is unknown whether the server carried it out"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import tempfile
 import time
 from datetime import datetime
@@ -35,6 +36,8 @@ base_url = "{base_url}"
 
 def demo(console: Console, *, keep: bool, now: datetime) -> Report:
     """Run it all; the first sync's report. UsageError without sekmet-fhir, ServerError if it fails."""
+    # A server must not outlive its demo, however that is ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console.print("Starting a FHIR server (sekmet-fhir, its own process, this machine only) …")
     with local_fhir_server() as base_url, tempfile.TemporaryDirectory(prefix="bhi-fhir-site-") as folder:
         site = Path(folder)

@@ -9,8 +9,9 @@ from pathlib import Path
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import Chart, SetAside, Withheld
 from bhi_fhir.domain.time import ServiceMonth
-from bhi_fhir.errors import UsageError
+from bhi_fhir.errors import MappingError, UsageError
 from bhi_fhir.mapping.chart import charts
+from bhi_fhir.mapping.checking import check
 from bhi_fhir.mapping.moments import Clock
 from bhi_fhir.mapping.reading import Reading
 from bhi_fhir.mapping.record import Record, Source
@@ -46,7 +47,10 @@ class Desk:
             service_month = ServiceMonth.parse(month, site.zone)
         except ValueError as error:
             raise UsageError(f"--month: {error}") from error
-        terms = Terminology([shipped("mappings") / "base", folder])
+        base = shipped("mappings") / "base"
+        terms = Terminology([base, folder])
+        if problems := check(base, folder).problems:
+            raise MappingError(f"{folder}: {problems[0]} (bhi-fhir mappings check shows all)")
         return cls(site, terms, site_reading(folder), service_month, rules_of(service_month.index))
 
     def decide(self, sources: Iterable[Source], withheld: Iterable[Withheld] = ()) -> Decided:

@@ -124,6 +124,8 @@ def _may_write(desk: Desk, write: bool, now: datetime) -> None:
             f"{desk.month} has not ended: its drafts are only shown. Leave out --write, or set "
             "delivery.write_open_month = true in site.toml."
         )
+    if write and "TO BE SET" in desk.site.name.upper():
+        raise SiteError("site.toml: name is still to be set; it is part of every draft's identity")
     if not desk.site.fhir.base_url:
         raise SiteError("site.toml: fhir.base_url is missing, the address of the site's FHIR server")
 

@@ -23,20 +23,21 @@ def say_roster(found: Roster) -> None:
 
 def show(console: Console, report: Report) -> None:
     show_month(console, report.decisions, str(report.desk.month))
-    console.print(f"\n[bold]{'Delivered' if report.wrote else 'Would be delivered'}[/]")
-    for month in report.months:
-        for text in _lines(month, report.wrote):
-            console.print(f"  {month.patient}: {text}", highlight=False, markup=False)
+    console.print(f"\n[bold]{'Delivered' if report.wrote else 'Drafted, not delivered (nothing was looked up)'}[/]")
+    said = [f"  {month.patient}: {text}" for month in report.months for text in _lines(month, report.wrote)]
+    for text in said or ["  nothing"]:
+        console.print(text, highlight=False, markup=False)
     console.print("\n" + ", ".join(f"{count} {name}" for name, count in report.counts().items()))
 
 
 def _lines(month: PatientMonth, wrote: bool) -> list[str]:
     if month.failed:
         return [f"failed: {month.failed}"]
+    remarks = list(month.drafts.remarks) if month.drafts else []
     if wrote:
-        return [" ".join(filter(None, (d.outcome, d.reference or d.resource_type, d.reason))) for d in month.delivered]
+        return remarks + [" ".join(filter(None, (d.outcome, d.reference or d.resource_type, d.reason))) for d in month.delivered]
     drafts = month.drafts.resources if month.drafts else ()
-    return [f"{d.get_resource_type()} {(d.identifier or [])[0].value}" for d in drafts]
+    return remarks + [f"{d.get_resource_type()} {(d.identifier or [])[0].value}" for d in drafts]
 
 
 def json(report: Report) -> bytes:

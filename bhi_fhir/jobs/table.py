@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from bhi_fhir.domain.decision import Candidate, Decision, Finding
-from bhi_fhir.domain.record import SetAside
+from bhi_fhir.policy import policy
 
+_ADD_ONS = {code.code for code, _ in policy().codes if code.adds_to}
 _COLOR = {"billable": "green", "needs-review": "yellow", "nothing": "red"}
 
 
@@ -50,8 +51,11 @@ def status_of(decision: Decision) -> str:
 
 
 def _to_next(decision: Decision) -> str:
-    tier = decision.minutes.next
-    return f"{tier.missing} to {tier.code}" if tier else ""
+    """Blank where minutes alone would not help."""
+    tier, chosen = decision.minutes.next, leading(decision)
+    if tier is None or (chosen and any(f.blocks and f.requirement != "minutes" for f in chosen.findings)):
+        return ""
+    return f"{tier.missing} to {tier.code}"
 
 
 def _lines(decision: Decision) -> str:
@@ -75,7 +79,8 @@ def leading(decision: Decision) -> Candidate | None:
         first = decision.lines[0].code
         return next(c for c in decision.candidates if c.code == first)
     near = decision.minutes.next.code if decision.minutes.next else ""
-    return min(decision.candidates, key=lambda c: (c.blocked, c.code != near), default=None)
+    alone = [c for c in decision.candidates if c.code not in _ADD_ONS]
+    return min(alone, key=lambda c: (c.blocked, c.code != near), default=None)
 
 
 def _sentence(finding: Finding | None) -> str:
@@ -84,11 +89,3 @@ def _sentence(finding: Finding | None) -> str:
 
 def show_month(console: Console, decisions: Iterable[Decision], month: str) -> None:
     console.print(month_table(decisions, month))
-
-
-def set_aside_lines(records: Iterable[SetAside]) -> list[str]:
-    """One line each for standard error."""
-    return [
-        f"set aside: {' '.join(filter(None, (r.file, r.at, r.resource)))}: {r.reason}".replace("  ", " ")
-        for r in records
-    ]

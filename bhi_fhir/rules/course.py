@@ -43,6 +43,10 @@ class Course:
     """The first month of the episode that this month belongs to; None where nothing was counted or charged."""
     doubtful_first_month: bool
     """Unread earlier work could change which month is the first."""
+    month_before_break: int | None = None
+    """The last month of the episode before, if there was one."""
+    episode_witnesses: tuple[str, ...] = ()
+    """What shows which month is the first: its work and charges, or those of the last month before the break."""
     consent_window: tuple[Span, ...] = ()
 
     @property
@@ -58,19 +62,27 @@ class _Walk:
     last: int | None = None
     first_if_unread_counted: int | None = None
     last_if_unread_counted: int | None = None
+    before: int | None = None
+    """The last month before the last break."""
+    witnesses: tuple[str, ...] = ()
+    """What shows the episode's first month; after a break, until there is one, the last month before it."""
+    last_seen: tuple[str, ...] = ()
     opened: dict[tuple[str, ...], Visit] = field(default_factory=dict)
     """Billing practitioners whose first work in the running episode had its visit."""
 
     def break_in_care(self, month: int, gap: int) -> None:
         if self.last is not None and month - self.last - 1 >= gap:
+            self.before, self.witnesses = self.last, self.last_seen
             self.first = self.last = None
             self.opened = {}
         if self.last_if_unread_counted is not None and month - self.last_if_unread_counted - 1 >= gap:
             self.first_if_unread_counted = self.last_if_unread_counted = None
 
-    def work(self, month: int) -> None:
-        self.first = month if self.first is None else self.first
-        self.last = month
+    def work(self, month: int, seen: tuple[str, ...]) -> None:
+        if self.first is None:
+            self.first = month
+            self.witnesses = self.witnesses if self.before is not None else seen
+        self.last, self.last_seen = month, seen
         self.may_be_work(month)
 
     def may_be_work(self, month: int) -> None:
@@ -83,20 +95,22 @@ def follow(chart: Chart, track: Track, month: ServiceMonth, rules: Rules, switch
     """Walk the track's months in order and return what this month comes to."""
     walk = _Walk()
     charged = _charged_months(chart, track, rules, month)
-    months = _worked_months(chart, month) | charged | {month.index}
+    months = _worked_months(chart, month) | set(charged) | {month.index}
     course: Course | None = None
     for index in sorted(months):
         this = ServiceMonth(index, month.zone)
         walk.break_in_care(index, switches.episode_gap_months)
         tally, course = _month(chart, track, this, month, rules, switches, walk)
         if tally.minutes >= 1 or index in charged:
-            walk.work(index)
+            walk.work(index, tuple(sorted({*course.sources, *charged.get(index, ())})))
         elif any(a.when is not None for a in chart.activities if a.ref in tally.unread):
             walk.may_be_work(index)
     assert course is not None
     return replace(
         course,
         first_month=walk.first,
+        month_before_break=walk.before,
+        episode_witnesses=walk.witnesses,
         doubtful_first_month=walk.first_if_unread_counted not in (None, walk.first or month.index),
     )
 
@@ -111,14 +125,14 @@ def _worked_months(chart: Chart, month: ServiceMonth) -> set[int]:
     return found
 
 
-def _charged_months(chart: Chart, track: Track, rules: Rules, month: ServiceMonth) -> set[int]:
+def _charged_months(chart: Chart, track: Track, rules: Rules, month: ServiceMonth) -> dict[int, list[str]]:
     """Months in which a code of the program is charged: work was done then, whatever the record holds of it."""
-    found = set()
+    found: dict[int, list[str]] = {}
     for charge in chart.charges:
         if rules.programs.get(charge.code) == track.program and charge.when and charge.when.start and not charge.doubt:
             index = ServiceMonth.of(charge.when.start.earliest, month.zone).index
             if index <= month.index:
-                found.add(index)
+                found.setdefault(index, []).append(charge.ref)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bhi_fhir.domain.record import Activity, Role, Screening
+from bhi_fhir.domain.time import local_day
 from bhi_fhir.rules.case import Case, Requirement, refs
 from bhi_fhir.rules.course import Answer
 from bhi_fhir.rules.track import BHI_KINDS, members_on, window
@@ -26,9 +27,19 @@ def element(kind: str) -> Requirement:
         undated = [a.ref for a in case.chart.activities if kind in a.kinds and _may_be_of_month(case, a)]
         if undated:
             return Answer("unknown", f"{said} is documented without a date that settles the month", tuple(undated))
-        return case.absent(f"no {said} is documented in the month", "Encounter", "Procedure")
+        done = [a for a in found if a.state == "done" and a not in good]
+        because = _out_of_consent(case, done, said) or f"no {said} is documented in the month"
+        return case.absent(because, "Encounter", "Procedure", evidence=refs(done))
 
     return documented
+
+
+def _out_of_consent(case: Case, done: list[Activity], said: str) -> str:
+    """What is documented, but not while consent was in force; "" if there is none."""
+    if not done:
+        return ""
+    days = sorted({str(local_day(a.when.earliest, case.month.zone)) for a in done if a.when})
+    return f"{said} of {' and '.join(days)} lies before the consent or after its end, and does not count"
 
 
 def _of_month(case: Case) -> list[Activity]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from bhi_fhir.domain.decision import Finding, Level
 from bhi_fhir.domain.record import Chart, Member, Program, Role, Team
 from bhi_fhir.domain.time import ServiceMonth
-from bhi_fhir.policy import Rules
+from bhi_fhir.policy import Rules, policy
 from bhi_fhir.rules import related, thresholds
 from bhi_fhir.rules.case import Case, refs
 from bhi_fhir.rules.charged import apcm_base
@@ -144,32 +144,51 @@ def episode_month(case: Case) -> Answer:
         return Answer("unknown", reason)
     wants_first = case.code.episode_month == "initial"
     because = f"{said} is the episode's first calendar month" + ("" if is_first else f", {case.month} a later one")
+    if course.month_before_break is not None:
+        because += f"; the episode before ended with {ServiceMonth(course.month_before_break, case.month.zone)}"
     if case.switches.episode_gap_months != case.default("episode_gap_months"):
         because += f" (site policy: {case.switches.episode_gap_months} empty months end an episode)"
-    return Answer("met" if wants_first == is_first else "not-met", because)
+    return Answer("met" if wants_first == is_first else "not-met", because, course.episode_witnesses)
 
 
 def minutes(case: Case) -> Answer:
     """The time reaches the code's threshold. Unread work never raises a tier; it is reported."""
     course, code = case.track, case.code
-    rule = code.minutes.rule if code.minutes else ""
-    if code.adds_to:
-        raise AssertionError("an add-on's minutes are decided with its base")
-    at = thresholds.needed(code, case.switches)
-    done = course.minutes
-    said = f"{done} of {at} minutes are counted"
-    if rule == "any-work":
-        said = f"{done} minutes are counted; the code has no time threshold" if at == 1 else said
-    said += _because_of_switch(case, rule)
+    at, done = thresholds.needed(code, case.switches), course.minutes
+    said = f"{_minutes(done)} counted, {at} needed{_how(case, at)}"
     top = _base_at(case) if code.code == "G2214" else None
     if top is not None and done >= top:
         return Answer("not-met", f"{said}; from {top} minutes the base code takes its place", course.sources)
     if done >= at:
-        unread = f"; {len(course.unread)} entries cannot be read" if course.unread else ""
-        return Answer("met", said + unread, course.sources)
+        return Answer("met", said + _unread(len(course.unread)), course.sources)
     if course.unread:
         return Answer("unknown", f"{said}; work that cannot be read may reach it", course.unread)
-    return case.absent(f"{said}; {at - done} are missing", "Encounter", "Procedure", evidence=course.sources)
+    more = f"{said}; {at - done} more {'is' if at - done == 1 else 'are'} needed"
+    return case.absent(more, "Encounter", "Procedure", evidence=course.sources)
+
+
+def _minutes(count: int) -> str:
+    return "1 minute is" if count == 1 else f"{count} minutes are"
+
+
+def _unread(count: int) -> str:
+    if not count:
+        return ""
+    return "; 1 entry cannot be read" if count == 1 else f"; {count} entries cannot be read"
+
+
+def _how(case: Case, at: int) -> str:
+    """How CMS's number comes to the number that is asked for, and by which switch."""
+    threshold = case.code.minutes
+    assert threshold is not None, case.code.code
+    if threshold.rule == "any-work":
+        return " (the code has no time threshold)" if at == 1 else " (site policy addon_minute_gate = true)"
+    switch = threshold.switch or "cocm_threshold"
+    letter = policy().switches[switch].letter
+    if getattr(case.switches, switch) != case.default(switch):
+        value = str(getattr(case.switches, switch)).lower()
+        return f" (site policy {switch} = {value}, switch {letter})"
+    return f" ({threshold.full} at its midpoint: CPT time rules, switch {letter})" if at != threshold.full else ""
 
 
 def _base_at(case: Case) -> int | None:
@@ -181,15 +200,6 @@ def _base_at(case: Case) -> int | None:
         if code.episode_month == wanted and code.program == Program.COCM and not code.wants_apcm:
             return thresholds.needed(code, case.switches)
     return None
-
-
-def _because_of_switch(case: Case, rule: str) -> str:
-    switch = {"midpoint": "cocm_threshold", "any-work": "addon_minute_gate"}.get(rule, "")
-    if rule == "switch" and case.code.minutes:
-        switch = case.code.minutes.switch
-    value = getattr(case.switches, switch) if switch else None
-    changed = bool(switch) and value != case.default(switch)
-    return f" (site policy {switch} = {str(value).lower()})" if changed else ""
 
 
 def rating_scale(case: Case) -> Answer:

@@ -203,7 +203,7 @@ async def test_a_write_is_never_repeated(
         await client.ask(method, "Claim", data={})
     with pytest.raises(Refused, match="503"):
         await client.ask(method, "Claim", data={})
-    with pytest.raises(Unreachable, match=r"no connection to the server \(refused\)"):
+    with pytest.raises(Unreachable, match=r"no connection to https://ehr.example/fhir \(refused\)"):
         await client.ask(method, "Claim", data={})
     assert route.call_count == 3
 

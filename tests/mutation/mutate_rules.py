@@ -89,16 +89,7 @@ def functions(file: Path) -> dict[str, ast.FunctionDef]:
 
 def bare(function: ast.FunctionDef) -> str:
     """The function without its name and without the wording of its sentences."""
-    sentences = {id(n) for n in ast.walk(function) if isinstance(n, ast.Constant) and is_sentence(n.value)}
-    return "".join(
-        "text"
-        if id(node) in sentences
-        else ast.dump(node)
-        if not isinstance(node, ast.expr | ast.stmt)
-        else shape(node)
-        for statement in function.body
-        for node in ast.walk(statement)
-    )
+    return "".join(shape(node) for statement in function.body for node in ast.walk(statement))
 
 
 def is_sentence(value: object) -> bool:

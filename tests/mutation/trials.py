@@ -10,6 +10,7 @@ from typing import Any
 import matrix
 import test_scenarios as table
 
+from bhi_fhir.domain.decision import Decision
 from bhi_fhir.jobs.desk import Decided, Desk
 from bhi_fhir.mapping.chart import charts
 from bhi_fhir.mapping.moments import Clock
@@ -39,9 +40,17 @@ def scenario(row: dict[str, Any]) -> Trial:
 
     def holds(by_month: dict[int, Rules] | None = None) -> bool:
         again = rules.decide(chart, desk.month, _of(by_month, desk), desk.site.switches)
-        return not table.wrong(row, Decided(((again, chart),), first.set_aside))
+        return explained(again) and not table.wrong(row, Decided(((again, chart),), first.set_aside))
 
     return holds
+
+
+def explained(decision: Decision) -> bool:
+    """Every finding has its sentence and its source, every piece that does not count its reason in words."""
+    findings = [f for c in decision.candidates for f in c.findings]
+    said = [f.because for f in findings] + [f.cite for f in findings]
+    said += [n.because for n in decision.minutes.not_counted]
+    return all(isinstance(text, str) and text for text in said)
 
 
 def from_matrix(row: matrix.Row) -> Trial:
