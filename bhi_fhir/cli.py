@@ -122,7 +122,7 @@ def explain(
     from bhi_fhir.jobs.evaluate import evaluate as run
 
     done = run(Desk.open(site, month, overrides), files)
-    found = explaining.explain(done, reader, patient, code)
+    found = explaining.explain(done, _today(done.desk.site.zone), reader, patient, code)
     if shape == "json":
         click.echo(explaining.json(done, found))
     else:

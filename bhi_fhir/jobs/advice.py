@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-_ELEMENT = "enter it if it was done (finished, in the month, by a member of the team), or attest it"
+from bhi_fhir.domain.decision import Finding, NotCounted, Status
+from bhi_fhir.domain.time import ServiceMonth
+from bhi_fhir.jobs.telling import Told, sentence, time_of_piece
+
+_ASK_FOR_MAP = "ask whoever keeps the site's maps (bhi-fhir mappings report)"
+_ELEMENT = "enter it if it was done (finished, in the month, by a member of the team)"
+_OF_CONSULTANT = "enter it if it was done (finished, in the month, by the consultant)"
 
 HELP = {
     "eligible-condition": "enter the behavioral health diagnosis by its ICD-10-CM code, confirmed, with its onset",
@@ -19,7 +25,7 @@ HELP = {
     "outreach": _ELEMENT,
     "assessment": _ELEMENT,
     "care-planning": _ELEMENT,
-    "psychiatric-review": "enter it if it was done (finished, in the month, by the consultant), or attest it",
+    "psychiatric-review": _OF_CONSULTANT,
     "registry-tracking": _ELEMENT,
     "caseload-consultation": _ELEMENT,
     "brief-intervention": _ELEMENT,
@@ -56,3 +62,37 @@ REMEDY = {
     "unreadable": "counts once start and end (or length), person, kind and status can be read",
 }
 """reason -> what would make such time count"""
+
+
+def to_settle(told: Told, finding: Finding, status: Status) -> str:
+    """What would settle an open finding; only what waits for a person can be attested."""
+    answer = _answer(told, finding)
+    can_be_attested = status == "needs-review" and answer in (_ELEMENT, _OF_CONSULTANT)
+    return f"{answer}, or attest it" if can_be_attested else answer
+
+
+def _answer(told: Told, finding: Finding) -> str:
+    if finding.requirement == "policy-verified":
+        return _verified(told) or HELP[finding.requirement]
+    if finding.requirement != "minutes" or finding.outcome != "unknown":
+        return HELP[finding.requirement]
+    unmapped = {told.is_unmapped(ref) for ref in finding.evidence}
+    said = {True: f"where the code is in no map, {_ASK_FOR_MAP}", False: HELP["minutes"]}
+    return _ASK_FOR_MAP if unmapped == {True} else "; ".join(said[known] for known in sorted(unmapped or {False}))
+
+
+def _verified(told: Told) -> str:
+    """For a month before the policy begins: nothing is there to re-read; "" for a later month."""
+    spans = [code.verified for code in told.rules.codes.values()]
+    first, last = max(s[0] for s in spans), min(s[1] for s in spans)
+    if told.month.index >= first:
+        return ""
+    return f"verified {ServiceMonth(first, told.zone)} to {ServiceMonth(last, told.zone)}, no earlier month is drafted"
+
+
+def to_count(told: Told, piece: NotCounted) -> str:
+    """Time that does not count, why, and what would make it count."""
+    time = time_of_piece(told, piece)
+    if piece.reason == "unreadable" and told.is_unmapped(piece.source):
+        return sentence(f"{time}: its code is in no map; {_ASK_FOR_MAP}")
+    return sentence(f"{time} ({piece.because}): {REMEDY[piece.reason]}")

@@ -162,7 +162,9 @@ def trace_json(booklet: tuple[Sentence, ...]) -> bytes:
 def page(found: Catalogue, width: int) -> str:
     """The catalogue as text: one line for each code, then all that is known of each."""
     lines = [f"Codes in {found.month}, under default switches (ruleset {RULESET})", ""]
-    lines += [_line(e) for e in found.entries]
+    lines[1:1] = _before_verified(found)
+    title = max(len(e.title) for e in found.entries) + 2
+    lines += [_line(e, title) for e in found.entries]
     for entry in found.entries:
         lines += ["", f"{entry.code}  {entry.title}{_mark(entry)}", *_details(entry, width)]
     return "\n".join(lines)
@@ -174,8 +176,15 @@ def _mark(entry: Entry) -> str:
     return "" if entry.drafted else "  [history only, never drafted]"
 
 
-def _line(entry: Entry) -> str:
-    return f"{entry.code:<7}{entry.title:<69}{entry.minutes}{_mark(entry)}".rstrip()
+def _before_verified(found: Catalogue) -> list[str]:
+    """For a month before the policy was verified, which months are: nothing is there to re-read."""
+    first = max(e.verified_from for e in found.entries)
+    last = min(e.verified_through for e in found.entries)
+    return [f"This month is not verified: verified {first} to {last}"] if found.month < first else []
+
+
+def _line(entry: Entry, title: int) -> str:
+    return f"{entry.code:<7}{entry.title:<{title}}{entry.minutes}{_mark(entry)}".rstrip()
 
 
 def _details(entry: Entry, width: int) -> Iterator[str]:
@@ -191,7 +200,7 @@ def _details(entry: Entry, width: int) -> Iterator[str]:
         ("review", ", ".join(entry.review)),
         ("never with", ", ".join(entry.excludes)),
         ("citation", entry.cite),
-        ("source", f"{entry.source}; {entry.file}, verified {entry.verified_from} through {entry.verified_through}"),
+        ("source", f"{entry.source}; {entry.file}, verified {entry.verified_from} to {entry.verified_through}"),
     ]
     for name, text in rows:
         if text:

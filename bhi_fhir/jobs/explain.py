@@ -1,10 +1,11 @@
-"""Explanations as a product: each line as a paragraph for an appeal, each month as a list of what is missing."""
+"""Explanations as a product: each line in paragraphs for an appeal, each month as a list of what is missing."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -20,12 +21,12 @@ from bhi_fhir.policy.model import RULESET
 
 BILLER, CARE_MANAGER, BOTH = "biller", "care-manager", "both"
 _SAID = {
-    "blocks": "What blocks",
     "elements": "Not yet documented",
     "unclear": "Cannot be read or decided",
     "not_counted": "Time that does not count",
     "notes": "Notes",
 }
+_OVER = "The month is over: only work that was done and not yet entered can still be added."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +39,19 @@ class Explanation:
     care_manager: Missing | None
 
 
-def explain(done: Evaluation, reader: str = BOTH, patient: str = "", code: str = "") -> tuple[Explanation, ...]:
-    """Explain every result, or one patient's, or one code's. UsageError for a patient or a code that is not there."""
+def explain(
+    done: Evaluation, today: date, reader: str = BOTH, patient: str = "", code: str = ""
+) -> tuple[Explanation, ...]:
+    """Explain every result, or one patient's, or one code's. UsageError for a patient or a code that is not there.
+
+    `today` is the practice's day: it tells whether the month is over.
+    """
     results = [r for r in done.results if not patient or r.decision.patient in (patient, f"Patient/{patient}")]
     if patient and not results:
         raise UsageError("--patient: these files hold no such patient; name the reference that evaluate shows")
     if code and code not in {known.code for known, _ in policy().codes}:
         raise UsageError(f"--code: {code} is not modelled; bhi-fhir codes lists the codes that are")
-    found = [_explain(Told(r.decision, r.chart, done.desk.month, done.desk.rules), r, reader, code) for r in results]
+    found = [_explain(_told(done, r, today), r, reader, code) for r in results]
     if not code:
         return tuple(found)
     asked = tuple(e for e in found if e.biller or e.care_manager)
@@ -54,10 +60,15 @@ def explain(done: Evaluation, reader: str = BOTH, patient: str = "", code: str =
     return asked
 
 
+def _told(done: Evaluation, result: Result, today: date) -> Told:
+    desk = done.desk
+    return Told(result.decision, result.chart, desk.month, desk.rules, desk.site.switches, today)
+
+
 def _explain(told: Told, result: Result, reader: str, code: str) -> Explanation:
     mine = _candidates(told, code)
     lines = tuple(tell_line(told, c) for c in mine) if reader != CARE_MANAGER else None
-    missing = tell_missing(told, mine) if reader != BILLER and (mine or not code) else None
+    missing = tell_missing(told, mine, code) if reader != BILLER and (mine or not code) else None
     return Explanation(result.file, result.decision.patient, lines, missing)
 
 
@@ -88,14 +99,14 @@ def json(done: Evaluation, found: tuple[Explanation, ...]) -> bytes:
 def _fields(explanation: Explanation) -> dict[str, Any]:
     fields: dict[str, Any] = {"file": explanation.file, "patient": explanation.patient}
     if explanation.biller is not None:
-        fields["biller"] = [{**asdict(line), "paragraph": line.paragraph} for line in explanation.biller]
+        fields["biller"] = [{**asdict(line), "text": line.text} for line in explanation.biller]
     if explanation.care_manager is not None:
         fields["care_manager"] = asdict(explanation.care_manager)
     return fields
 
 
 def text(found: tuple[Explanation, ...], month: str, width: int) -> str:
-    """Plain text: a heading for each patient, a paragraph for each line, then the care manager's list."""
+    """Plain text: a heading for each patient, paragraphs for each line, then the care manager's list."""
     return "\n".join(line for e in found for line in _text(e, month, width)).rstrip()
 
 
@@ -105,18 +116,38 @@ def _text(explanation: Explanation, month: str, width: int) -> Iterator[str]:
     if explanation.biller is not None:
         yield from ("For the biller", "")
         for line in explanation.biller:
-            yield from (_fill(line.paragraph, width), "")
+            yield from _biller(line, width)
         if not explanation.biller:
             yield from ("No code is asked of this patient: there is no care team and no work.", "")
     if explanation.care_manager is not None:
-        missing = explanation.care_manager
-        yield from (f"For the care manager (until {missing.until})", "", _bullet(missing.minutes, width))
-        for name, said in _SAID.items():
-            if sentences := getattr(missing, name):
-                yield from (f"- {said}:", *(_bullet(s, width, "  ") for s in sentences))
-        if not (missing.blocks or missing.elements or missing.unclear):
-            yield "- Nothing else is missing."
-        yield ""
+        yield from _care_manager(explanation.care_manager, width)
+
+
+def _biller(line: LineTold, width: int) -> Iterator[str]:
+    for paragraph in line.paragraphs:
+        yield _fill(paragraph, width)
+    yield "Required by:"
+    for required in line.required_by:
+        yield _bullet(str(required), width)
+    yield ""
+
+
+def _care_manager(missing: Missing, width: int) -> Iterator[str]:
+    yield from ("For the care manager" if missing.month_is_over else f"For the care manager (by {missing.by})", "")
+    if missing.month_is_over:
+        yield _bullet(_OVER, width)
+    yield from _list("What blocks", missing.blocks, width)
+    yield _bullet(missing.minutes, width)
+    for name, said in _SAID.items():
+        yield from _list(said, getattr(missing, name), width)
+    if missing.nothing_else:
+        yield "- Nothing else is missing."
+    yield ""
+
+
+def _list(said: str, sentences: tuple[str, ...], width: int) -> Iterator[str]:
+    if sentences:
+        yield from (f"- {said}:", *(_bullet(s, width, "  ") for s in sentences))
 
 
 def _fill(words: str, width: int, first: str = "", later: str = "") -> str:

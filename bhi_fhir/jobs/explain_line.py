@@ -1,22 +1,54 @@
-"""One line as a paragraph that a biller can paste into an appeal: facts first, then who asks for them."""
+"""One line in short paragraphs that a biller can paste into an appeal: facts first, then who asks for them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from bhi_fhir.domain.decision import Candidate, Finding, Line, NotCounted
 from bhi_fhir.domain.record import ANYBODY, Consent, Program, Visit
-from bhi_fhir.jobs.advice import HELP
-from bhi_fhir.jobs.telling import Told, cited, count, day, entries, moment, people, plain, sentence
+from bhi_fhir.jobs.advice import to_settle
+from bhi_fhir.jobs.telling import (
+    Told,
+    cited,
+    count,
+    day,
+    entries,
+    in_words,
+    label,
+    moment,
+    only_chosen_against,
+    people,
+    plain,
+    sentence,
+    time_of_piece,
+)
+from bhi_fhir.policy import Code
 from bhi_fhir.policy.trace import asked, sentences
 from bhi_fhir.rules.track import BHI_KINDS
 
-BOOKLET = "MLN909432, "
+_PARAGRAPHS = (
+    ("", ("line", "against", "open")),
+    ("A person must decide", ("decide",)),
+    ("What was done", ("days", "work", "minutes")),
+    ("Time not counted", ("not_counted",)),
+    ("Documented", ("elements", "consultant")),
+    ("Scale", ("scale",)),
+    ("Consent", ("consent",)),
+    ("Visit", ("visit",)),
+    ("Diagnosis", ("diagnosis",)),
+    ("Team", ("team",)),
+    ("Episode", ("episode",)),
+    ("Also", ("also",)),
+)
+"""The label of each paragraph, and its sentences."""
 _WORK = ("minutes", "follow-up-call", "performer")
 """Findings whose evidence is the work itself, the first that there is."""
-_TOLD_APART = {"minutes", "consent", "initiating-visit", "rating-scale", "psychiatric-review", "episode-month"}
+_TEAM = {"billing-practitioner", "care-team", "continuity", "performer"}
+_TOLD_APART = _TEAM | {
+    *("minutes", "consent", "initiating-visit", "rating-scale", "psychiatric-review", "episode-month"),
+    "eligible-condition",
+}
 _CLASSES = {
     "90791": "a psychiatric diagnostic evaluation (90791)",
     "initiating-visit-psychiatric": "a psychiatric diagnostic evaluation",
@@ -27,17 +59,22 @@ _CLASSES = {
 
 @dataclass(frozen=True, slots=True)
 class RequiredBy:
-    """Which requirement, where CMS asks for it, and by which sentences of policy/booklet.toml."""
+    """Which requirement in our words, where CMS asks for it, and by which sentences of policy/booklet.toml."""
 
     requirement: str
     outcome: str
     cite: str
+    rule: str
     booklet: tuple[str, ...]
+
+    def __str__(self) -> str:
+        said = f"{label(self.requirement)} — {self.cite}"
+        return f"{said}: {self.rule}" if self.rule else said
 
 
 @dataclass(frozen=True, slots=True)
 class LineTold:
-    """One code explained; `sentences` by what they speak of, in the order of the paragraph."""
+    """One code explained; `sentences` by what they speak of, without the label of their paragraph."""
 
     code: str
     title: str
@@ -49,8 +86,15 @@ class LineTold:
     required_by: tuple[RequiredBy, ...]
 
     @property
-    def paragraph(self) -> str:
-        return " ".join(self.sentences.values())
+    def paragraphs(self) -> tuple[str, ...]:
+        """ "Consent: Given on …", in the order of an appeal."""
+        found = ((name, [self.sentences[key] for key in keys if key in self.sentences]) for name, keys in _PARAGRAPHS)
+        return tuple(f"{name}: {' '.join(said)}" if name else " ".join(said) for name, said in found if said)
+
+    @property
+    def text(self) -> str:
+        """All of it to paste: a line for each paragraph, then one for each requirement."""
+        return "\n".join((*self.paragraphs, "Required by:", *(f"- {r}" for r in self.required_by)))
 
 
 def tell_line(told: Told, candidate: Candidate) -> LineTold:
@@ -61,6 +105,8 @@ def tell_line(told: Told, candidate: Candidate) -> LineTold:
         "against": lambda: _against(candidate),
         "days": lambda: _days(line),
         "work": lambda: _work(told, candidate),
+        "open": lambda: _open(candidate),
+        "decide": lambda: _decide(told, candidate),
         "minutes": lambda: _minutes(candidate),
         "not_counted": lambda: _not_counted(told, candidate),
         "elements": lambda: _elements(told, candidate),
@@ -69,9 +115,9 @@ def tell_line(told: Told, candidate: Candidate) -> LineTold:
         "consent": lambda: _consent(told, candidate),
         "visit": lambda: _visit(told, candidate),
         "episode": lambda: _episode(told, candidate),
+        "diagnosis": lambda: _in_own_words(candidate, {"eligible-condition"}),
+        "team": lambda: _in_own_words(candidate, _TEAM),
         "also": lambda: _also(candidate),
-        "cms": lambda: _cms(candidate),
-        "decide": lambda: _decide(candidate),
     }
     code = told.code(candidate)
     return LineTold(
@@ -82,11 +128,14 @@ def tell_line(told: Told, candidate: Candidate) -> LineTold:
         practitioner=line.practitioner if line else None,
         date_of_service=str(line.date_of_service) if line else None,
         sentences={name: said for name, tell in parts.items() if (said := tell())},
-        required_by=tuple(
-            RequiredBy(f.requirement, f.outcome, f.cite, tuple(s.id for s in asked(code, f.requirement, sentences())))
-            for f in candidate.findings
-        ),
+        required_by=tuple(_required(told, code, f) for f in candidate.findings),
     )
+
+
+def _required(told: Told, code: Code, f: Finding) -> RequiredBy:
+    known = told.rules.requirements.get(f.requirement)
+    booklet = tuple(s.id for s in asked(code, f.requirement, sentences()))
+    return RequiredBy(f.requirement, f.outcome, f.cite, known.rule if known else "", booklet)
 
 
 def _met(candidate: Candidate, requirement: str) -> Finding | None:
@@ -131,54 +180,35 @@ def _sources(told: Told, candidate: Candidate) -> tuple[str, ...]:
     found = next((f for name in _WORK if (f := _found(candidate, name))), None)
     if found is None:
         return ()
-    if found.outcome == "unknown" and _is_counted_for(told, candidate):
+    if found.outcome == "unknown" and told.shares_count(candidate):
         return told.decision.minutes.sources
     return found.evidence
 
 
-def _is_counted_for(told: Told, candidate: Candidate) -> bool:
-    """Are the decision's minutes this code's? They are of the leading code and of those that share its count."""
-    shown = told.nearest
-    if shown is None or not told.code(candidate).program:
-        return False
-    mine, led = told.code(candidate), told.code(shown)
-    return (mine.program, mine.time_of) == (led.program, led.time_of)
-
-
 def _minutes(candidate: Candidate) -> str:
-    """The finding's sentence; "50 of 36 minutes are counted" reads better for a line that stands."""
+    """The finding's sentence, unless it was said already that it blocks."""
     found = _found(candidate, "minutes")
-    if found is None:
-        return ""
-    numbers = re.fullmatch(r"(\d+) of (\d+) minutes are counted(.*)", found.because)
-    if found.outcome != "met" or numbers is None:
-        return sentence(found.because)
-    entry = count(len(found.evidence), "entry", "entries")
-    return sentence(f"{numbers[1]} minutes are counted, from {entry}; the code asks for {numbers[2]}{numbers[3]}")
+    return "" if found is None or found.blocks else sentence(found.because)
 
 
 def _not_counted(told: Told, candidate: Candidate) -> str:
-    if not _is_counted_for(told, candidate):
+    if not told.shares_count(candidate):
         return ""
     pieces = told.decision.minutes.not_counted
-    if not pieces:
-        return "No time was left out."
-    return sentence(f"not counted: {'; '.join(piece_left_out(told, piece) for piece in pieces)}")
+    return sentence("; ".join(_left_out(told, piece) for piece in pieces)) if pieces else "No time was left out."
 
 
-def piece_left_out(told: Told, piece: NotCounted) -> str:
+def _left_out(told: Told, piece: NotCounted) -> str:
     """ "20 minutes of Encounter/x on 2026-09-15 (it lies before the consent)"."""
-    found = told.activities([piece.source])
-    on = f" on {day(found[0].when, told.zone)}" if found and found[0].when else ""
-    time = "time that cannot be read" if piece.minutes is None else count(piece.minutes, "minute")
-    return f"{time} of {piece.source}{on} ({piece.because})"
+    unmapped = piece.reason == "unreadable" and told.is_unmapped(piece.source)
+    return f"{time_of_piece(told, piece)} ({'its code is in no map' if unmapped else piece.because})"
 
 
 def _elements(told: Told, candidate: Candidate) -> str:
     """Kinds of work that the code asks for, each with its days."""
     met = [f for f in candidate.findings if f.outcome == "met" and f.requirement in BHI_KINDS]
     said = [f"{plain(f.requirement)} on {_on(told, f.evidence)}{cited(f.evidence)}" for f in met]
-    return sentence(f"documented: {'; '.join(said)}") if said else ""
+    return sentence("; ".join(said)) if said else ""
 
 
 def _on(told: Told, refs: tuple[str, ...]) -> str:
@@ -214,14 +244,14 @@ def _scale(told: Told, candidate: Candidate) -> str:
         f"on {day(s.when, told.zone)} ({s.ref})"
         for s in mine
     ]
-    return sentence(f"rating scale: {'; '.join(said)}") if said else ""
+    return sentence("; ".join(said)) if said else ""
 
 
 def _consent(told: Told, candidate: Candidate) -> str:
     found = _met(candidate, "consent")
     given = {c.ref: c for c in told.chart.consents if found and c.permits and c.ref in found.evidence}
     said = [_permission(told, given[ref]) for ref in sorted(given)]
-    return sentence(f"consent: {'; '.join(said)}") if said else ""
+    return sentence("; ".join(said)) if said else ""
 
 
 def _permission(told: Told, consent: Consent) -> str:
@@ -242,7 +272,7 @@ def _visit(told: Told, candidate: Candidate) -> str:
         f"on {day(v.when, told.zone)} with {' and '.join(sorted(v.people)) or 'nobody named'}, {_class(v)} ({ref})"
         for ref, v in sorted(mine.items())
     ]
-    return sentence(f"initiating visit: {'; '.join(said)}") if said else ""
+    return sentence("; ".join(said)) if said else ""
 
 
 def _class(visit: Visit) -> str:
@@ -260,36 +290,55 @@ def _episode(told: Told, candidate: Candidate) -> str:
     return sentence(f"{episode.first_month} is the episode's first calendar month{which}")
 
 
-def _also(candidate: Candidate) -> str:
-    """Every other requirement that is met, in its finding's own words."""
-    met = [f for f in candidate.findings if f.outcome == "met" and f.requirement not in _TOLD_APART | BHI_KINDS]
+def _in_own_words(candidate: Candidate, requirements: set[str]) -> str:
+    """What of these requirements is met, in their findings' words."""
+    met = [f for f in candidate.findings if f.outcome == "met" and f.requirement in requirements]
     return " ".join(sentence(f"{f.because}{cited(f.evidence)}") for f in met)
 
 
-# -- who asks for it, and what is open --------------------------------------------------------------
+def _also(candidate: Candidate) -> str:
+    """Every other requirement that is met."""
+    return _in_own_words(candidate, {f.requirement for f in candidate.findings} - _TOLD_APART - BHI_KINDS)
 
 
-def _cms(candidate: Candidate) -> str:
-    """Citation by citation, with the requirements that rest on it."""
-    by: dict[str, list[str]] = {}
-    for f in candidate.findings:
-        by.setdefault(f.cite.removeprefix(BOOKLET), []).append(f.requirement)
-    said = "; ".join(f"{cite} ({', '.join(dict.fromkeys(names))})" for cite, names in by.items())
-    return sentence(f"CMS asks for this in {BOOKLET}{said}") if said else ""
+# -- what is open -----------------------------------------------------------------------------------
 
 
 def _against(candidate: Candidate) -> str:
-    """Why there is no line."""
-    said = "; ".join(f"{f.requirement}: {f.because}" for f in candidate.findings if f.blocks)
-    return sentence(f"It is not billable: {said}") if said else ""
+    """What blocks; another line that was chosen counts only where nothing else does."""
+    stops = [f for f in candidate.findings if f.blocks]
+    real = [f for f in stops if not only_chosen_against(f)]
+    said = "; ".join(f"{in_words(f)}{_evidence(f)}" for f in real or stops)
+    return sentence(f"Not billable: {said}") if said else ""
 
 
-def _decide(candidate: Candidate) -> str:
-    """What is open without blocking: one question for all that the same answer settles."""
+def _evidence(finding: Finding) -> str:
+    """The count's own entries are listed with the work."""
+    return "" if finding.requirement == "minutes" else cited(finding.evidence)
+
+
+def _open(candidate: Candidate) -> str:
+    """What else a code that is blocked leaves open."""
+    if candidate.status != "not-billable":
+        return ""
+    said = "; ".join(map(_unsettled, _to_decide(candidate)))
+    return sentence(f"Open besides: {said}") if said else ""
+
+
+def _decide(told: Told, candidate: Candidate) -> str:
+    """What a line waits for: one question for all that the same answer settles."""
+    if candidate.status == "not-billable":
+        return ""
     by: dict[str, list[str]] = {}
-    for f in candidate.findings:
-        if f.open and not f.blocks:
-            unsure = " (unknown)" if f.outcome == "unknown" else ""
-            by.setdefault(HELP[f.requirement], []).append(f"{f.requirement}{unsure}: {f.because}{cited(f.evidence)}")
-    said = " ".join(f"{sentence('; '.join(open_))} To settle it: {help_}." for help_, open_ in by.items())
-    return f"A person must decide. {said}" if said else ""
+    for f in _to_decide(candidate):
+        by.setdefault(to_settle(told, f, candidate.status), []).append(_unsettled(f))
+    return " ".join(f"{sentence('; '.join(open_))} To settle it: {answer}." for answer, open_ in by.items())
+
+
+def _to_decide(candidate: Candidate) -> list[Finding]:
+    return [f for f in candidate.findings if f.open and not f.blocks]
+
+
+def _unsettled(finding: Finding) -> str:
+    unsure = "unknown: " if finding.outcome == "unknown" else ""
+    return f"{unsure}{in_words(finding)}{cited(finding.evidence)}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 from zoneinfo import ZoneInfo
 
-from bhi_fhir.domain.decision import Candidate, Decision
+from bhi_fhir.domain.decision import Candidate, Decision, Finding, NotCounted
 from bhi_fhir.domain.record import Activity, Chart
-from bhi_fhir.domain.time import Moment, ServiceMonth, local_day
-from bhi_fhir.policy import Code, Rules
+from bhi_fhir.domain.time import Moment, ServiceMonth, intersect, length, local_day, whole_minutes
+from bhi_fhir.policy import Code, Rules, Switches
 from bhi_fhir.rules.track import members_on
 
 MANY = 3
@@ -33,6 +34,12 @@ class Told:
     chart: Chart
     month: ServiceMonth
     rules: Rules
+    switches: Switches
+    today: date
+
+    @property
+    def is_over(self) -> bool:
+        return self.today > self.month.last_day
 
     @property
     def zone(self) -> ZoneInfo:
@@ -46,12 +53,25 @@ class Told:
 
     @property
     def nearest(self) -> Candidate | None:
-        """The candidate of the first line, else the program's code with the fewest requirements that block."""
-        if self.decision.lines:
-            return self.candidate(self.decision.lines[0].code)
-        alone = [c for c in self.decision.candidates if not self.code(c).adds_to]
-        mine = [c for c in alone if self.code(c).program == self.decision.program] or alone
-        return min(mine, key=lambda c: c.blocked, default=None)
+        """The first monthly line's candidate, else the program's code with the fewest requirements that block."""
+        monthly = [c for c in self.decision.candidates if self.code(c).program and not self.code(c).adds_to]
+        drafted = {line.code for line in self.decision.lines}
+        if found := next((c for c in monthly if c.code in drafted), None):
+            return found
+        mine = [c for c in monthly if self.code(c).program == self.decision.program] or monthly
+        return min(mine, key=lambda c: (c.blocked, c.still_open), default=None)
+
+    def shares_count(self, candidate: Candidate) -> bool:
+        """Are the decision's minutes this code's? They are the nearest code's, and those of its program and people."""
+        nearest, mine = self.nearest, self.code(candidate)
+        if nearest is None or not mine.program:
+            return False
+        led = self.code(nearest)
+        return (mine.program, mine.time_of) == (led.program, led.time_of)
+
+    def is_unmapped(self, ref: str) -> bool:
+        """Does no map know what kind of work the entry is?"""
+        return any(not a.kinds for a in self.activities([ref]))
 
     def activities(self, refs: Iterable[str]) -> list[Activity]:
         """Entries by reference, in the order of time; what has no date comes last."""
@@ -71,6 +91,11 @@ def sentence(text: str) -> str:
 
 def stopped(text: str) -> str:
     return text if not text or text.endswith(".") else f"{text}."
+
+
+def counted(minutes: int) -> str:
+    """ "1 minute is counted", "42 minutes are counted"."""
+    return f"{count(minutes, 'minute')} {'is' if minutes == 1 else 'are'} counted"
 
 
 def count(number: int, one: str, many: str = "") -> str:
@@ -113,8 +138,26 @@ def kinds(activity: Activity) -> str:
 
 def plain(kind: str) -> str:
     """A kind of work in words."""
-    words = kind.replace("-", " ").replace("dmht", "digital mental health treatment")
+    words = kind.replace("-", " ").replace("dmht", "digital mental health treatment").replace("apcm", "APCM")
     return words.replace("follow up", "follow-up")
+
+
+def label(requirement: str) -> str:
+    """ "Rating scale"."""
+    words = plain(requirement)
+    return words[:1].upper() + words[1:]
+
+
+def in_words(finding: Finding) -> str:
+    """The finding's sentence; what it is about comes first where the sentence does not name it itself."""
+    words = plain(finding.requirement)
+    names_it = words.split()[-1].lower() in finding.because.lower()
+    return finding.because if names_it else f"{words}: {finding.because}"
+
+
+def only_chosen_against(finding: Finding) -> bool:
+    """Another line was chosen, or the site goes another way: no charge stands against it, nothing is to settle."""
+    return finding.requirement == "exclusivity" and finding.outcome == "not-met" and not finding.evidence
 
 
 def people(told: Told, activity: Activity) -> str:
@@ -133,6 +176,22 @@ def _role(told: Told, activity: Activity, who: str) -> str:
     if roles:
         return ", ".join(roles)
     return "a role that no map knows" if mine else "not on the care team"
+
+
+def time_of_piece(told: Told, piece: NotCounted) -> str:
+    """ "20 minutes of Encounter/x on 2026-09-15"; an entry that no map knows may still have its time."""
+    found = told.activities([piece.source])
+    minutes = piece.minutes if piece.minutes is not None or not found else _readable(found[0], told.month)
+    on = f" on {day(found[0].when, told.zone)}" if found and found[0].when else ""
+    return f"{'time that cannot be read' if minutes is None else count(minutes, 'minute')} of {piece.source}{on}"
+
+
+def _readable(activity: Activity, month: ServiceMonth) -> int | None:
+    """The month's whole minutes of an entry whose kind no map knows; None for any other that cannot be read."""
+    if activity.kinds or activity.trouble or activity.duration is None:
+        return None
+    span = activity.span
+    return whole_minutes(length(intersect([span], month.span)) if span else activity.duration)
 
 
 def entries(told: Told, refs: Iterable[str]) -> str:

@@ -94,7 +94,7 @@ def test_the_table_says_who_bills_what_excludes_and_where_cms_says_so() -> None:
         "nurse-practitioner",
         "never with  99492",
         "citation    MLN909432, CPT Code 99484",
-        "verified 2025-01 through 2026-12",
+        "verified 2025-01 to 2026-12",
     ):
         assert part in entry
 
@@ -109,6 +109,20 @@ def test_a_month_that_nobody_verified_is_shown_and_refused_by_the_name_of_a_file
     assert done.exit_code == 2
     assert done.stdout.startswith("Codes in 2027-01")
     assert "Re-read the source of bhi_fhir/policy/codes/99484.toml" in done.stderr
+
+
+def test_a_month_before_the_policy_says_which_months_are_verified() -> None:
+    text = run("--month", "2024-12").stdout
+    assert text.splitlines()[1] == "This month is not verified: verified 2025-01 to 2026-12"
+    assert "verified_through" not in text
+
+
+def test_no_title_runs_into_the_minutes() -> None:
+    rows = run("--month", "2026-03").stdout.splitlines()
+    for entry in codes("2026-03").values():
+        if entry["minutes"]:
+            row = next(row for row in rows if row.startswith(entry["code"]))
+            assert f"{entry['title']}  " in row and row.endswith(entry["minutes"])
 
 
 def test_what_is_no_month_is_wrong_usage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
