@@ -59,7 +59,8 @@ class Period:
         )
 
     def meets(self, span: Span) -> bool:
-        return self.opens < span[1] and self.closes > span[0]
+        """True if any of it lies in the half-open span; a period of one instant lies where the instant does."""
+        return self.opens < span[1] and (self.closes > span[0] or self.opens == self.closes == span[0])
 
 
 BEGINNING = datetime(1, 1, 2, tzinfo=UTC)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bhi_fhir.domain.decision import Outcome
-from bhi_fhir.domain.record import Chart, Role
+from bhi_fhir.domain.record import Chart, Member, Role, Team
 from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.rules.track import Track, known_kind, members_at, members_in
 
@@ -28,8 +28,8 @@ class Billing:
 def billing(chart: Chart, track: Track, month: ServiceMonth, last_work: datetime | None) -> Billing:
     """The billing practitioner at the last work of the month, else at its end, else at any time of it."""
     at = last_work or month.span[1] - timedelta(microseconds=1)
-    members = members_at(chart, track.teams, at) or members_in(chart, track.teams, month.span)
-    treating = [(team, m) for team, m in members if Role.TREATING in m.roles]
+    members = members_in(chart, track.teams, month.span)
+    treating = _treating(members_at(chart, track.teams, at)) or _treating(members)
     evidence = tuple(sorted({team.ref for team, _ in treating}))
     if not treating:
         unplaced = any(not m.roles for _, m in members)
@@ -46,11 +46,17 @@ def billing(chart: Chart, track: Track, month: ServiceMonth, last_work: datetime
             tuple(could), "unknown",
             f"{' and '.join(could)} are treating practitioners at once and both could bill", evidence,
         )  # fmt: skip
+    if not could and (reason := chart.lacks("PractitionerRole", "Practitioner")):
+        return Billing(tuple(people), "unknown", reason, evidence)
     if not could:
         return Billing(
             tuple(people), "not-met", f"{' and '.join(people)} may not bill this code by specialty", evidence
         )
     return _one(chart, track, could[0], evidence, any(team.certain for team, m in treating if m.person == could[0]))
+
+
+def _treating(members: list[tuple[Team, Member]]) -> list[tuple[Team, Member]]:
+    return [(team, m) for team, m in members if Role.TREATING in m.roles]
 
 
 def _one(chart: Chart, track: Track, who: str, evidence: tuple[str, ...], certain: bool) -> Billing:

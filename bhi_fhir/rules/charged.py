@@ -26,8 +26,9 @@ def apcm_base(case: Case) -> Answer:
     unsaid = [c for c in known if not c.practitioners] + doubtful + (same if mine else [])
     if unsaid:
         return Answer("unknown", "an APCM charge is on file that does not say by whom or when", refs(unsaid))
-    if known and not mine and (reason := case.chart.lacks("CareTeam")):
-        return Answer("unknown", reason, refs(known))
+    missing = case.chart.lacks("ChargeItem", "Claim") or (not mine and case.chart.lacks("CareTeam"))
+    if known and missing:
+        return Answer("unknown", missing, refs(known))
     if known:
         return Answer("not-met", "APCM is charged by another practitioner", refs(known))
     return case.absent("no APCM base code is charged in the month", "ChargeItem", "Claim")
@@ -44,7 +45,6 @@ def charged(chart: Chart, month: ServiceMonth, codes: Iterable[str]) -> tuple[li
         if charge.when is None:
             doubtful.append(charge)
         elif charge.when.meets(month.span):
-            start = charge.when.start
-            exact = month.holds(start) or (charge.when.end and month.holds(charge.when.end))
-            (known if exact and not charge.doubt else doubtful).append(charge)
+            # A period that began in another month may be that month's charge.
+            (known if month.holds(charge.when.start) and not charge.doubt else doubtful).append(charge)
     return known, doubtful

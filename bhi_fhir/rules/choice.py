@@ -199,7 +199,7 @@ def _general_line(case: MonthCase, general: list[Trial], programs: list[Program]
         _not_this_way(case, "G0570")
     runners = [t for t in (add_on or timed, case.get("G0323")) if t is not None]
     if Program.GENERAL not in programs:
-        runners = [t for t in runners if t.code.code == "99484"]
+        runners = [t for t in runners if t.code.code in ("99484", "G0570")]
         _exclude(
             case,
             [t for t in general if t not in runners],
@@ -279,7 +279,17 @@ def _add_on_exclusivity(case: MonthCase, code: Code, base: Trial, chosen: Trial 
     if against is not None:
         return against
     if is_charged:
-        return Answer("met", f"{base.code.code} is already charged this month")
+        return _beside_charged(case, code, base)
     if chosen is base and base.status != "not-billable":
         return Answer("met", f"it stands beside {base.code.code}")
     return Answer("not-met", "it stands only beside 99492 or 99493")
+
+
+def _beside_charged(case: MonthCase, code: Code, base: Trial) -> Answer:
+    """An add-on belongs to the practitioner who bills its base."""
+    known, _ = charged(case.chart, case.month, code.adds_to)
+    by = {p for charge in known for p in charge.practitioners}
+    ref = tuple(sorted(charge.ref for charge in known))
+    if by and not by & set(base.course.billing.people):
+        return Answer("unknown", f"{base.code.code} is charged by another practitioner", ref)
+    return Answer("met", f"{base.code.code} is already charged this month", ref)

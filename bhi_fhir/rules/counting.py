@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from bhi_fhir.domain.decision import NotCounted
-from bhi_fhir.domain.record import Activity, CareEpisode, Chart, Role
+from bhi_fhir.domain.record import Activity, CareEpisode, Chart, Member, Role, Team
 from bhi_fhir.domain.time import (
     BEGINNING,
     END,
@@ -25,7 +25,7 @@ from bhi_fhir.domain.time import (
 )
 from bhi_fhir.policy import Switches
 from bhi_fhir.rules.permission import Permission
-from bhi_fhir.rules.track import BHI_KINDS, Track, members_in, members_on
+from bhi_fhir.rules.track import BHI_KINDS, Track, members_in, members_on, window
 
 OWN_SERVICES = frozenset(
     {
@@ -214,17 +214,29 @@ def _who(activity: Activity, scope: Scope) -> tuple[str, frozenset[str]]:
         return "wrong-role", frozenset()
     if not activity.people:
         return "unreadable", frozenset()
-    ever = (BEGINNING, END)
-    on_team = members_on(chart, track.teams, activity.when) if activity.when else members_in(chart, track.teams, ever)
-    mine = [m for _, m in on_team if m.person in activity.people]
-    wanted = track.roles(scope.switches)
-    good = {m.person for m in mine if m.roles & wanted and m.person}
-    good |= {m.person for m in mine if Role.TREATING in m.roles and m.person in scope.billers and m.person}
+    mine = [m for _, m in _on_team(activity, scope) if m.person in activity.people]
+    good = {m.person for m in mine if m.person and _counts(m, scope)}
     if good:
         return "", frozenset(good)
     if not mine:  # who is not on a team that was not read may be on it
         return "unreadable" if chart.lacks("CareTeam") else "not-on-team", frozenset()
-    return "unreadable" if any(not m.roles for m in mine) else "wrong-role", frozenset()
+    unsure = any(not m.roles for m in mine) or bool(chart.lacks("CareTeam"))
+    return "unreadable" if unsure else "wrong-role", frozenset()
+
+
+def _on_team(activity: Activity, scope: Scope) -> list[tuple[Team, Member]]:
+    """Who was on the program's teams at any time of an entry."""
+    chart, teams = scope.chart, scope.track.teams
+    if activity.when is None:
+        return members_in(chart, teams, (BEGINNING, END))
+    span = activity.span
+    return members_in(chart, teams, span) if span and span[0] < span[1] else members_on(chart, teams, activity.when)
+
+
+def _counts(member: Member, scope: Scope) -> bool:
+    """Does this place on the team make the person's time count?"""
+    as_biller = Role.TREATING in member.roles and member.person in scope.billers
+    return as_biller or bool(member.roles & scope.track.roles(scope.switches))
 
 
 def _lent(activity: Activity, chart: Chart) -> bool:
@@ -246,12 +258,12 @@ def _place(tally: Tally, activity: Activity, people: frozenset[str], scope: Scop
     """Cut away what is in another month, outside the episode, in hospital, or another service's."""
     span, duration = activity.span, activity.duration
     assert duration is not None
-    episodes = [e for e in scope.chart.care_episodes if e.program == scope.track.program]
+    episodes = episodes_of(scope.chart, scope.track, scope.month)
     doubt = next((e.doubt for e in episodes if e.doubt and e.period.holds(activity_start(activity))), "")
     if doubt and not any(not e.doubt and e.period.holds(activity_start(activity)) for e in episodes):
         tally.cannot_read(activity, f"whether it lies in the episode of care: {doubt}")
     elif span is None:
-        _place_floating(tally, activity, duration, episodes, scope.month)
+        _place_floating(tally, activity, duration, episodes, scope)
     else:
         _place_span(tally, activity, span, people, scope)
 
@@ -262,25 +274,36 @@ def activity_start(activity: Activity) -> datetime:
 
 
 def _place_floating(
-    tally: Tally, activity: Activity, duration: timedelta, episodes: list[CareEpisode], month: ServiceMonth
+    tally: Tally, activity: Activity, duration: timedelta, episodes: list[CareEpisode], scope: Scope
 ) -> None:
     """A duration on a day, without time of day."""
-    if not month.holds(activity.when):
+    assert activity.when is not None
+    day = window(activity.when)
+    hospital = [] if scope.switches.count_inpatient_minutes else inpatient(scope.chart)
+    if not scope.month.holds(activity.when):
         tally.cannot_read(activity, "its date is not exact enough to know the month")
+    elif hospital and not subtract([day], hospital):
+        tally.drop(activity, duration, "inpatient")
+    elif any(intersect([day], stay) for stay in hospital):
+        tally.cannot_read(activity, "whether it was before or after the hospital stay of that day")
     elif episodes and not any(e.period.holds(activity_start(activity)) for e in episodes):
         tally.drop(activity, duration, "outside-episode")
     else:
         tally.pieces.append(Piece(activity, floating=duration))
 
 
+def inpatient(chart: Chart) -> list[Span]:
+    return [(s.period.opens, s.period.closes) for s in chart.stays if s.kind == "inpatient"]
+
+
 def _place_span(tally: Tally, activity: Activity, span: Span, people: frozenset[str], scope: Scope) -> None:
     chart = scope.chart
     inside = intersect([span], scope.month.span)
     tally.drop(activity, length([span]) - length(inside), "outside-month")
-    inside = _cut(tally, activity, inside, _outside_episodes(chart, scope.track, span), "outside-episode")
+    inside = _cut(tally, activity, inside, _outside_episodes(chart, scope.track, scope.month, span), "outside-episode")
     if not scope.switches.count_inpatient_minutes:
-        stays = [(s.period.opens, s.period.closes) for s in chart.stays if s.kind == "inpatient"]
-        inside = _cut(tally, activity, inside, stays, "inpatient")
+        inside = _cut(tally, activity, inside, inpatient(chart), "inpatient")
+    inside = _cut(tally, activity, inside, subtract([span], _on_duty(activity, people, scope)), "not-on-team")
     free: list[Span] = []
     for person in people:
         busy = [o.span for o in chart.other_services if person in o.people] + _own_services(chart, person)
@@ -289,6 +312,12 @@ def _place_span(tally: Tally, activity: Activity, span: Span, people: frozenset[
     tally.drop(activity, length(inside) - length(left), "other-service")
     if left:
         tally.pieces.append(Piece(activity, tuple(left)))
+
+
+def _on_duty(activity: Activity, people: frozenset[str], scope: Scope) -> list[Span]:
+    """When those whose time counts were on the team: the period bounds the membership."""
+    places = [(t, m) for t, m in _on_team(activity, scope) if m.person in people and _counts(m, scope)]
+    return union(team.membership(member) for team, member in places)
 
 
 def _own_services(chart: Chart, person: str) -> list[Span]:
@@ -306,9 +335,14 @@ def _cut(tally: Tally, activity: Activity, spans: list[Span], away: Iterable[Spa
     return left
 
 
-def _outside_episodes(chart: Chart, track: Track, span: Span) -> list[Span]:
+def episodes_of(chart: Chart, track: Track, month: ServiceMonth) -> list[CareEpisode]:
+    """The program's episodes of care; one that begins after the month says nothing about it."""
+    return [e for e in chart.care_episodes if e.program == track.program and e.period.opens < month.span[1]]
+
+
+def _outside_episodes(chart: Chart, track: Track, month: ServiceMonth, span: Span) -> list[Span]:
     """The parts of a stretch that no EpisodeOfCare of the program covers; none if there is none."""
-    mine = [e for e in chart.care_episodes if e.program == track.program]
+    mine = episodes_of(chart, track, month)
     return subtract([span], [(e.period.opens, e.period.closes) for e in mine]) if mine else []
 
 
@@ -400,6 +434,10 @@ def _order(piece: Piece) -> tuple[datetime, datetime, str]:
     return piece.begins, piece.ends, piece.activity.ref
 
 
+WORK = BHI_KINDS | {"psychiatric-review"}
+"""Every kind of BHI work, timed or not."""
+
+
 def works_of(chart: Chart) -> list[Activity]:
     """Everything that is BHI work by its kind and has a date."""
-    return [a for a in chart.activities if a.when is not None and a.kinds & (BHI_KINDS | {"psychiatric-review"})]
+    return [a for a in chart.activities if a.when is not None and a.kinds & WORK]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bhi_fhir.domain.decision import NotCounted, Outcome
 from bhi_fhir.domain.record import Chart, Program, Visit
-from bhi_fhir.domain.time import ServiceMonth, Span, local_day, whole_minutes
+from bhi_fhir.domain.time import Moment, Period, ServiceMonth, Span, local_day, whole_minutes
 from bhi_fhir.policy import Rules, Switches
 from bhi_fhir.rules import counting
 from bhi_fhir.rules.billing import Billing, billing
@@ -94,8 +94,8 @@ class _Walk:
 def follow(chart: Chart, track: Track, month: ServiceMonth, rules: Rules, switches: Switches) -> Course:
     """Walk the track's months in order and return what this month comes to."""
     walk = _Walk()
-    charged = _charged_months(chart, track, rules, month)
-    months = _worked_months(chart, month) | set(charged) | {month.index}
+    charged, perhaps = _charged_months(chart, track, rules, month)
+    months = _worked_months(chart, month) | set(charged) | perhaps | {month.index}
     course: Course | None = None
     for index in sorted(months):
         this = ServiceMonth(index, month.zone)
@@ -103,7 +103,7 @@ def follow(chart: Chart, track: Track, month: ServiceMonth, rules: Rules, switch
         tally, course = _month(chart, track, this, month, rules, switches, walk)
         if tally.minutes >= 1 or index in charged:
             walk.work(index, tuple(sorted({*course.sources, *charged.get(index, ())})))
-        elif any(a.when is not None for a in chart.activities if a.ref in tally.unread):
+        elif index in perhaps or any(a.when is not None for a in chart.activities if a.ref in tally.unread):
             walk.may_be_work(index)
     assert course is not None
     return replace(
@@ -117,23 +117,46 @@ def follow(chart: Chart, track: Track, month: ServiceMonth, rules: Rules, switch
 
 def _worked_months(chart: Chart, month: ServiceMonth) -> set[int]:
     found = set()
-    for activity in counting.works_of(chart):
-        assert activity.when is not None
+    for activity in chart.activities:  # also what no map knows: it may be work
+        if activity.when is None or (activity.kinds and not activity.kinds & counting.WORK):
+            continue
         first = ServiceMonth.of(activity.when.earliest, month.zone).index
         last = ServiceMonth.of(activity.span[1], month.zone).index if activity.span else first
         found |= {i for i in range(first, last + 1) if i <= month.index}
     return found
 
 
-def _charged_months(chart: Chart, track: Track, rules: Rules, month: ServiceMonth) -> dict[int, list[str]]:
-    """Months in which a code of the program is charged: work was done then, whatever the record holds of it."""
-    found: dict[int, list[str]] = {}
-    for charge in chart.charges:
-        if rules.programs.get(charge.code) == track.program and charge.when and charge.when.start and not charge.doubt:
-            index = ServiceMonth.of(charge.when.start.earliest, month.zone).index
-            if index <= month.index:
-                found.setdefault(index, []).append(charge.ref)
-    return found
+def _charged_months(
+    chart: Chart, track: Track, rules: Rules, month: ServiceMonth
+) -> tuple[dict[int, list[str]], set[int]]:
+    """Months in which a code of the program is charged, for certain (with the charges) and perhaps.
+
+    Work was done then, whatever the record holds of it. A charge without a date may be of the month before.
+    """
+    sure: dict[int, list[str]] = {}
+    perhaps: set[int] = set()
+    for charge in (c for c in chart.charges if rules.programs.get(c.code) == track.program):
+        certain = charge.when is not None and not charge.doubt and _is_within_a_month(charge.when.start, month)
+        for index in _months_of(charge.when, month):
+            if certain:
+                sure.setdefault(index, []).append(charge.ref)
+            else:
+                perhaps.add(index)
+    return sure, perhaps - set(sure)
+
+
+def _is_within_a_month(moment: Moment | None, month: ServiceMonth) -> bool:
+    return moment is not None and ServiceMonth.of(moment.earliest, month.zone).holds(moment)
+
+
+def _months_of(period: Period | None, month: ServiceMonth) -> range:
+    """The months that a charge's period touches, up to the month that is decided."""
+    if period is None or period.start is None:
+        return range(month.index - 1, month.index)
+    first = ServiceMonth.of(period.start.earliest, month.zone).index
+    closes = period.closes if period.end else period.start.latest
+    last = ServiceMonth.of(max(closes - timedelta(microseconds=1), period.start.earliest), month.zone).index
+    return range(first, min(last, month.index) + 1)
 
 
 def _month(
@@ -266,11 +289,13 @@ def _visit(
     if known is not None:
         return Answer("met", _opened(known, this), (known.ref,))
     found = openings(chart, track, who.people, decided, rules, switches)
-    spans = [s for p in tally.pieces for s in (p.spans or [_floating_span(p)])]
-    had_work = bool(spans)
-    if not had_work:
-        spans = [this.span]
-    first = found.first(spans)
+    spans = [s for p in tally.pieces for s in p.spans]
+    days = [_floating_span(p) for p in tally.pieces if not p.spans]
+    had_work = bool(spans or days)
+    # Work of a day without time of day may lie before a visit of that very day.
+    sure = spans + [day for day in days if found.opened_before(day[0])]
+    first = found.first(sure if had_work else [this.span])
+    spans = spans + days if had_work else [this.span]
     if first:
         start, visit = first
         if had_work:
@@ -301,11 +326,12 @@ def _opened(visit: Visit, month: ServiceMonth) -> str:
 def _no_visit(
     chart: Chart, track: Track, tally: Tally, certain: tuple[tuple[Span, Visit], ...], had_work: bool
 ) -> Answer:
+    reason = chart.lacks("Encounter", "Procedure")
     late = [visit for window, visit in certain if all(p.begins < window[0] for p in tally.pieces)]
-    if had_work and late:
+    if had_work and late and not reason:
         counting.gate_visit(tally, max(p.ends for p in tally.pieces))
         return Answer("not-met", "the initiating visit came after all of the month's work", (late[0].ref,))
-    if reason := chart.lacks("Encounter", "Procedure"):
+    if reason:
         return Answer("unknown", reason)
     wanted = "90791" if track.time_of == "billing-practitioner" else "initiating"
     if certain:

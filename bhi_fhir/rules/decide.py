@@ -66,8 +66,6 @@ def _monthly_codes(rules: Rules, programs: list[Program]) -> list[Code]:
 def _try(case: MonthCase, code: Code, programs: list[Program]) -> None:
     """Every finding of a code but exclusivity."""
     fallback = code.program == Program.GENERAL and Program.GENERAL not in programs
-    if fallback and code.wants_apcm:
-        return
     track = Track.of(code, Program.COCM if fallback else None)
     if track not in case.courses:
         case.courses[track] = follow(case.chart, track, case.month, case.rules, case.switches)

@@ -83,6 +83,8 @@ def _stretch(
     for refusal in refusals:
         if refusal.given is None:
             sure_end = BEGINNING  # a refusal without a date: nothing is certain any more
+        elif refusal.given == consent.given:
+            sure_end = BEGINNING  # given and refused at once: nobody can say which came last
         elif refusal.given.latest > consent.given.earliest and refusal.given.earliest < END:
             sure_end = min(sure_end, refusal.given.earliest)
             if not refusal.doubt:

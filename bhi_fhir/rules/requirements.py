@@ -41,6 +41,8 @@ def eligible_condition(case: Case) -> Answer:
         return Answer("not-met", "the patient died before this month", (case.chart.patient,))
     present = [d for d in case.chart.diagnoses if d.period.meets(case.month.span)]
     sure = [d for d in present if d.behavioral and not d.doubt]
+    if sure and (reason := case.chart.lacks("Patient")):
+        return Answer("unknown", f"whether the patient lived: {reason}", refs(sure))
     if sure:
         codes = ", ".join(sorted({d.icd10 for d in sure if d.icd10}))
         return Answer("met", f"a behavioral health condition ({codes}) is in force", refs(sure))
@@ -83,12 +85,15 @@ def care_team(case: Case) -> Answer:
         return case.absent(f"no {names} is on the care team in the month", "CareTeam", evidence=teams)
     consultants = [m.person for _, m in found if Role.CONSULTANT in m.roles]
     answers = [_is_psychiatric(case.chart, person) for person in consultants]
-    if not any(team.certain for team, _ in found):
-        return Answer("unknown", "the care team is ended and nothing says since when", teams)
+    unsure = [role for role in _TEAM_OF_THREE if not any(team.certain and role in m.roles for team, m in found)]
+    if unsure:
+        return Answer("unknown", f"the {_said(unsure[0])}'s team is ended and nothing says since when", teams)
     if "met" in answers:
         return _of_three(found, teams)
     if "unknown" in answers:
         return Answer("unknown", "nothing says that the psychiatric consultant is trained in psychiatry", teams)
+    if reason := case.chart.lacks("PractitionerRole", "Practitioner", "CareTeam"):
+        return Answer("unknown", reason, teams)
     return Answer("not-met", "the psychiatric consultant may not prescribe", teams)
 
 
@@ -126,6 +131,8 @@ def payer(case: Case) -> Answer:
         return Answer("met", "no Coverage is on file: the line stands without a Claim")
     if any(c.medicare or c.medicare is None for c in present):
         return Answer("unknown", "a Coverage is on file whose payer or period cannot be placed", refs(present))
+    if reason := case.chart.lacks("Coverage"):
+        return Answer("unknown", reason, refs(present))
     return Answer("not-met", "only another payer than Medicare covers the month", refs(present))
 
 
@@ -164,7 +171,13 @@ def minutes(case: Case) -> Answer:
     if course.unread:
         return Answer("unknown", f"{said}; work that cannot be read may reach it", course.unread)
     more = f"{said}; {at - done} more {'is' if at - done == 1 else 'are'} needed"
-    return case.absent(more, "Encounter", "Procedure", evidence=course.sources)
+    # Time that was left out for a consent or an episode may count by one that could not be read.
+    left_out = {n.reason for n in course.not_counted}
+    parts = {"Encounter", "Procedure"} | {part for reason, part in _LEFT_OUT_BY.items() if reason in left_out}
+    return case.absent(more, *sorted(parts), evidence=course.sources)
+
+
+_LEFT_OUT_BY = {"before-consent": "Consent", "after-revocation": "Consent", "outside-episode": "EpisodeOfCare"}
 
 
 def _minutes(count: int) -> str:

@@ -26,6 +26,10 @@ class Openings:
         """The earliest instant of `spans` at which work may begin, and by which visit."""
         return _first(self.certain, spans)
 
+    def opened_before(self, instant: datetime) -> bool:
+        """Is work that begins at this instant surely opened?"""
+        return any(window[0] <= instant < window[1] for window, _ in self.certain)
+
     def perhaps(self, spans: list[Span]) -> tuple[datetime, Visit] | None:
         return _first(self.possible, spans)
 
