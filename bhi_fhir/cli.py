@@ -1,7 +1,7 @@
 """The command line. Only here errors become exit statuses.
 
 0 done; 1 done, but some input was set aside; 2 wrong usage or configuration; 3 the FHIR server refused or
-could not be reached.
+could not be reached; 70 a fault of this program.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from bhi_fhir.domain.record import SetAside
 
 SET_ASIDE, WRONG_USAGE, NO_SERVER = 1, 2, 3
+FAULT = 70
+"""EX_SOFTWARE of sysexits.h: nothing that a user can mend."""
 
 _SITE = click.option(
     "--site",
@@ -231,10 +233,19 @@ def _refuse_unverified(files: tuple[str, ...], month: str) -> None:
         more = f" and {len(files) - 1} more" if len(files) > 1 else ""
         click.echo(
             f"Nothing is drafted for {month}: nobody has verified the policy for it. "
-            f"Re-read the source of {files[0]}{more}, then move verified_through.",
+            f"Re-read the source of {files[0]}{more}, then move its verified months.",
             err=True,
         )
         sys.exit(WRONG_USAGE)
+
+
+def _where(error: Exception) -> str:
+    """The kind of an exception and the line that raised it, without its text."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    at = f" at {Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno}" if place else ""
+    return f"{type(error).__name__}{at}"
 
 
 def main() -> None:
@@ -252,6 +263,9 @@ def main() -> None:
     except BhiError as error:
         click.echo(str(error), err=True)
         sys.exit(NO_SERVER if isinstance(error, ServerError) else WRONG_USAGE)
+    except Exception as error:  # noqa: BLE001  # a fault of ours: never a traceback, which may hold patient data
+        click.echo(f"bhi-fhir has a fault of its own ({_where(error)}); please report this line.", err=True)
+        sys.exit(FAULT)
 
 
 if __name__ == "__main__":

@@ -204,3 +204,17 @@ def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         main()
     assert isinstance(stop.value.code, int)
     return stop.value.code
+
+
+def test_a_fault_of_ours_is_one_line_without_its_text(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("Mrs. Synthetic")
+
+    monkeypatch.setattr("bhi_fhir.jobs.desk.Desk.open", broken)
+    record = save(tmp_path, "a.json", good())
+    assert run_main(monkeypatch, "evaluate", "--site", str(SITE), "--month", "2026-03", record) == 70
+    said = capsys.readouterr().err
+    assert "a fault of its own (ValueError at test_cli.py:" in said
+    assert "Synthetic" not in said

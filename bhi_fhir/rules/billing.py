@@ -29,7 +29,8 @@ def billing(chart: Chart, track: Track, month: ServiceMonth, last_work: datetime
     """The billing practitioner at the last work of the month, else at its end, else at any time of it."""
     at = last_work or month.span[1] - timedelta(microseconds=1)
     members = members_in(chart, track.teams, month.span)
-    treating = _treating(members_at(chart, track.teams, at)) or _treating(members)
+    at_last = _treating(members_at(chart, track.teams, at))
+    treating = at_last or _treating(members)
     evidence = tuple(sorted({team.ref for team, _ in treating}))
     if not treating:
         unplaced = any(not m.roles for _, m in members)
@@ -52,6 +53,9 @@ def billing(chart: Chart, track: Track, month: ServiceMonth, last_work: datetime
         return Billing(
             tuple(people), "not-met", f"{' and '.join(people)} may not bill this code by specialty", evidence
         )
+    if last_work is not None and not at_last:
+        because = f"{could[0]} was the treating practitioner in the month, but nobody was at its last work"
+        return Billing((could[0],), "unknown", because, evidence)
     return _one(chart, track, could[0], evidence, any(team.certain for team, m in treating if m.person == could[0]))
 
 

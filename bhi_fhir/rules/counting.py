@@ -282,6 +282,8 @@ def _place_floating(
     hospital = [] if scope.switches.count_inpatient_minutes else inpatient(scope.chart)
     if not scope.month.holds(activity.when):
         tally.cannot_read(activity, "its date is not exact enough to know the month")
+    elif not subtract([day], after_death(scope.chart)):
+        tally.drop(activity, duration, "outside-episode", "the patient had died")
     elif hospital and not subtract([day], hospital):
         tally.drop(activity, duration, "inpatient")
     elif any(intersect([day], stay) for stay in hospital):
@@ -292,6 +294,10 @@ def _place_floating(
         tally.pieces.append(Piece(activity, floating=duration))
 
 
+def after_death(chart: Chart) -> list[Span]:
+    return [(chart.died.latest, END)] if chart.died is not None else []
+
+
 def inpatient(chart: Chart) -> list[Span]:
     return [(s.period.opens, s.period.closes) for s in chart.stays if s.kind == "inpatient"]
 
@@ -300,6 +306,7 @@ def _place_span(tally: Tally, activity: Activity, span: Span, people: frozenset[
     chart = scope.chart
     inside = intersect([span], scope.month.span)
     tally.drop(activity, length([span]) - length(inside), "outside-month")
+    inside = _cut(tally, activity, inside, after_death(chart), "outside-episode", "the patient had died")
     inside = _cut(tally, activity, inside, _outside_episodes(chart, scope.track, scope.month, span), "outside-episode")
     if not scope.switches.count_inpatient_minutes:
         inside = _cut(tally, activity, inside, inpatient(chart), "inpatient")
@@ -329,9 +336,11 @@ def _own_services(chart: Chart, person: str) -> list[Span]:
     ]
 
 
-def _cut(tally: Tally, activity: Activity, spans: list[Span], away: Iterable[Span], reason: str) -> list[Span]:
+def _cut(
+    tally: Tally, activity: Activity, spans: list[Span], away: Iterable[Span], reason: str, because: str = ""
+) -> list[Span]:
     left = subtract(spans, away)
-    tally.drop(activity, length(spans) - length(left), reason)
+    tally.drop(activity, length(spans) - length(left), reason, because)
     return left
 
 

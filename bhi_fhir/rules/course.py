@@ -302,7 +302,7 @@ def _visit(
             counting.gate_visit(tally, start)
             walk.opened[who.people] = visit
         return Answer("met", _opened(visit, this), (visit.ref,))
-    perhaps = found.perhaps(spans)
+    perhaps = found.perhaps(spans) or found.first(spans)
     if perhaps:
         return Answer(
             "unknown",
