@@ -58,7 +58,7 @@ class Desk:
         record = Record.read(sources)
         record.withheld += [(None, part) for part in withheld]
         clock = Clock(self.site.zone)
-        found = charts(record, Reading(record, self.terms, clock, self.reading))
+        found = charts(record, Reading(record, self.terms, clock, self.reading, self.month.span))
         notes: tuple[str, ...] = ()
         if clock.assumed:
             notes = (f"{clock.assumed} dateTimes have no zone and were read in {self.site.time_zone}",)

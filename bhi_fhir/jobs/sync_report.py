@@ -35,7 +35,8 @@ def _lines(month: PatientMonth, wrote: bool) -> list[str]:
         return [f"failed: {month.failed}"]
     remarks = list(month.drafts.remarks) if month.drafts else []
     if wrote:
-        return remarks + [" ".join(filter(None, (d.outcome, d.reference or d.resource_type, d.reason))) for d in month.delivered]
+        done = [" ".join(filter(None, (d.outcome, d.reference or d.resource_type, d.reason))) for d in month.delivered]
+        return remarks + done
     drafts = month.drafts.resources if month.drafts else ()
     return remarks + [f"{d.get_resource_type()} {(d.identifier or [])[0].value}" for d in drafts]
 

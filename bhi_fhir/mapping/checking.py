@@ -15,7 +15,7 @@ _FACTS = ("equal", "equivalent")
 _OWN = "urn:bhi-fhir:"
 _TO_BE_SET = "urn:example:to-be-set"
 """A vendor profile's placeholder: it matches nothing until the site puts its own system in its place."""
-_GENERATED = {"scale", "score"}
+_GENERATED = {"scale", "scale-highest", "score"}
 """Targets that no ValueSet lists: their codes are named by the scales' own maps."""
 
 

@@ -150,9 +150,18 @@ def _parties(
     return frozenset(people), frozenset(named_organizations)
 
 
+def _inside(provision: Provision | None) -> Iterator[Provision]:
+    """Every provision within this one, at any depth: a refusal inside an exception refuses too."""
+    waiting = list(provision.provision or ()) if provision else []
+    while waiting:
+        inner = waiting.pop(0)
+        yield inner
+        waiting += inner.provision or ()
+
+
 def _refusals(key: str, row: Consent, kind: str, reading: Reading) -> Iterator[Permission]:
     """Deny provisions inside a permission: they end it from their own start, else from the consent's date."""
-    for inner in (row.provision.provision or ()) if row.provision else ():
+    for inner in _inside(row.provision):
         if inner.type != "deny":
             continue
         period = reading.clock.period(inner.period)

@@ -29,15 +29,16 @@ KINDS = (
 
 
 def people(record: Record, reading: Reading) -> dict[str, Person]:
-    """Everybody whom the record names as a practitioner, by reference."""
+    """Everybody whom the record names as a practitioner, by reference, and what each is in the month."""
     kinds: dict[str, set[str]] = defaultdict(set)
     homes: dict[str, set[str]] = defaultdict(set)
     for key, practitioner in record.of_type(Practitioner):
-        kinds[record.person_key(key)] |= _kinds([q.code for q in practitioner.qualification or ()], reading)
+        held = [q.code for q in practitioner.qualification or () if reading.in_force(q.period)]
+        kinds[record.person_key(key)] |= _kinds(held, reading)
     for key, role in record.of_type(PractitionerRole):
         found = record.person(role.practitioner, key)
         ended = role.active is False and not (role.period and role.period.end)
-        if found is None or ended:
+        if found is None or ended or not reading.in_force(role.period):
             continue  # an ended role without an end says nothing about any month
         kinds[found] |= _kinds([*(role.specialty or ()), *(role.code or ())], reading)
         home = record.resolve(role.organization, key)

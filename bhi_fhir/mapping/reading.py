@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from bhi_fhir.domain.record import Withheld
+from bhi_fhir.domain.time import Span
 from bhi_fhir.mapping.moments import Clock
 from bhi_fhir.mapping.record import Record
 from bhi_fhir.mapping.site_reading import AS_USUAL, SiteReading
 from bhi_fhir.mapping.terminology import Terminology
 from bhi_fhir.views import Row
+from bhi_fhir.views.common import PeriodPart
 
 _R = TypeVar("_R", bound=Row)
 
@@ -22,6 +24,12 @@ class Reading:
     terms: Terminology
     clock: Clock
     site: SiteReading = AS_USUAL
+    during: Span | None = None
+    """The service month; None where no month is asked for and everything that ever was counts."""
+
+    def in_force(self, period: PeriodPart | None) -> bool:
+        """Does this period meet the month? Who becomes a nurse practitioner in June is none in March."""
+        return self.during is None or self.clock.period(period).meets(self.during)
 
 
 @dataclass

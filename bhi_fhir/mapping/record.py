@@ -14,7 +14,9 @@ import msgspec
 from bhi_fhir.domain.record import SetAside, Withheld
 from bhi_fhir.mapping.terminology import NPI
 from bhi_fhir.views import VIEWS, Row
+from bhi_fhir.views.care_team import CareTeam
 from bhi_fhir.views.common import UNREADABLE, Identifier, Meta, Reference
+from bhi_fhir.views.encounter import Encounter
 from bhi_fhir.views.operation_outcome import Issue, OperationOutcome
 from bhi_fhir.views.patient import Patient
 from bhi_fhir.views.practitioner import Practitioner
@@ -55,6 +57,15 @@ _REFERENCE = re.compile(
 )
 
 
+_URN = re.compile(r"urn:(uuid|oid):[0-9A-Za-z.-]+", re.IGNORECASE)
+_SEVERITIES = frozenset({"fatal", "error", "warning", "information"})
+_ISSUE_TYPES = """
+invalid structure required value invariant security login unknown expired forbidden suppressed processing
+not-supported duplicate multiple-matches not-found deleted too-long code-invalid extension too-costly
+business-rule conflict transient lock-error no-store exception timeout incomplete throttled informational
+"""
+_ISSUES = frozenset(_ISSUE_TYPES.split())
+"""What an OperationOutcome may say and be repeated: in the place of a code some servers write a name."""
 _CONDITIONAL = re.compile(r"(?P<type>[A-Z][A-Za-z]+)\?identifier=(?P<system>[^|&]+)\|(?P<value>[^|&]+)")
 _IDENTIFIED = ("Practitioner", "Patient", "PractitionerRole", "Organization", "Encounter", "Condition")
 _VERSION = re.compile(r"[0-9]{1,18}")
@@ -135,11 +146,18 @@ class Record:
         named = None
         if reference.identifier is not None:
             named = self._by_identifier(reference.type, reference.identifier)
-        text = reference.reference
+        text = (reference.reference or "").strip()
         if not text:
             return named
-        key = self._inside(text, owner) if text.startswith("#") else self._aliases.get(text) or self._by_text(text)
+        key = self._inside(text, owner) if text.startswith("#") else self._at_owner(text, owner) or self._by_text(text)
         return named if named in self.rows and key not in self.rows else key
+
+    def _at_owner(self, text: str, owner: str) -> str | None:
+        """By a fullUrl; "Type/id" is first sought on the server that the owner comes from."""
+        for base in sorted(self._bases.get(owner.split("#", maxsplit=1)[0], ())):
+            if found := self._aliases.get(f"{base}/{text}"):
+                return found
+        return self._aliases.get(text)
 
     def _inside(self, fragment: str, owner: str) -> str | None:
         """The key of a contained resource; of the one that contains it for a bare "#"."""
@@ -158,11 +176,11 @@ class Record:
         key = f"{found['type']}/{found['id']}"
         here = self._bases.get(key)
         if found["base"] and here and found["base"] not in here:
-            return text  # the same id on another server is somebody else
+            return f"{found['base']}/{key}"  # the same id on another server is somebody else
         return key
 
     def _by_identifier(self, of: str | None, identifier: Identifier) -> str | None:
-        system, value = _system(identifier), identifier.value
+        system, value = _system(identifier), _value(identifier)
         if not system or not value:
             return None
         for kind in (of.rpartition("/")[2],) if of else _IDENTIFIED:  # type may be a StructureDefinition's URL
@@ -188,12 +206,14 @@ class Record:
         """A Practitioner that is here, or one that only the reference names: by id, by fullUrl or by identifier."""
         if key in self.rows:
             return isinstance(self.rows[key], Practitioner)
+        if "|" in key and not key.startswith(f"{NPI}|"):
+            return False  # an employee number that nobody here carries may be anybody's
         if reference is not None and not reference.reference:
             return reference.type in (None, "Practitioner")
         if self.type_of(key) not in ("", "Practitioner"):
             return False
         # An absolute reference to another server names nobody: that server may be this one by another name.
-        return key.startswith(("Practitioner/", f"{NPI}|")) or "/" not in key
+        return key.startswith(("Practitioner/", f"{NPI}|")) or _URN.fullmatch(key) is not None
 
     def type_of(self, key: str) -> str:
         """The resource type behind a key; "" where nothing says."""
@@ -210,7 +230,7 @@ class Record:
         """The NPIs of a person; of somebody who is known by NPI only, that one."""
         row = self.rows.get(person)
         if isinstance(row, Practitioner):
-            return {i.value for i in row.identifier or () if _system(i) == NPI and i.value}
+            return {value for i in row.identifier or () if _system(i) == NPI and (value := _value(i))}
         return {person.removeprefix(f"{NPI}|")} if person.startswith(f"{NPI}|") else set()
 
     def roles_of(self, person: str) -> list[PractitionerRole]:
@@ -219,10 +239,19 @@ class Record:
 
     def patient(self, row: Row, key: str) -> str | None:
         """The patient whom a resource belongs to, a merged patient's survivor included."""
-        found = self.resolve(getattr(row, SUBJECT[type(row).__name__]), key)
+        subject: Reference | None = getattr(row, SUBJECT[type(row).__name__])
+        found = self.resolve(subject, key)
         if found and "#" in found:
             found = self._outside(found)
-        return self._survivors.get(found, found) if found else None
+        if not found or (subject and not self._can_be_named(found, subject.reference)):
+            return None
+        return self._survivors.get(found, found)
+
+    def _can_be_named(self, patient: str, text: str | None) -> bool:
+        """Does the key come from a reference, and not from free text, which may be a name and would be printed?"""
+        if patient in self.rows or _URN.fullmatch(patient) or patient != (text or "").strip():
+            return True
+        return _REFERENCE.fullmatch(patient) is not None and not any(c.isspace() for c in patient)
 
     def _outside(self, contained: str) -> str:
         """A contained Patient with the identifier of one who is here is that one."""
@@ -244,7 +273,8 @@ class Record:
         for source in sources:
             record._sort_in(source, versions)
         for key, same in versions.items():
-            record._take(key, same)
+            for mine, versions_of_it in record._by_server(key, same).items():
+                record._take(mine, versions_of_it)
         record._index()
         return record
 
@@ -275,6 +305,27 @@ class Record:
             if kind in VIEWS:
                 versions.setdefault(key, []).append(_Version(source, _meta(header.meta), kind))
 
+    def _by_server(self, key: str, same: list[_Version]) -> dict[str, list[_Version]]:
+        """The same id on another server is another resource, unless it says the same: one server has many names.
+
+        The first server by name keeps "Type/id"; what is another's has its absolute URL for a key.
+        """
+        bases = sorted({_base(version.source) for version in same} - {""}) if len(same) > 1 else []
+        if len(bases) < 2:
+            return {key: same}
+        home = [v for v in same if _base(v.source) in ("", bases[0])]
+        said = {_content(v.source.json) for v in home}
+        found = {key: home}
+        for version in same:
+            base = _base(version.source)
+            if base in ("", bases[0]) or _content(version.source.json) in said:
+                continue
+            found.setdefault(f"{base}/{key}", []).append(version)
+            self._bases[key].discard(base)
+            self._bases[f"{base}/{key}"] = {base}
+            self._aliases[version.source.full_url or ""] = f"{base}/{key}"
+        return found
+
     def _note_outcome(self, source: Source) -> None:
         """A server's word that it held something back: no finding may rest on absence then."""
         try:
@@ -284,7 +335,9 @@ class Record:
             return
         for issue in outcome.issue or (Issue(),):
             if issue.severity != "information":
-                reason = f"the server held something back ({issue.severity or 'issue'}: {issue.code or 'no code'})"
+                severity = issue.severity if issue.severity in _SEVERITIES else "issue"
+                code = issue.code if issue.code in _ISSUES else "no code"
+                reason = f"the server held something back ({severity}: {code})"
                 self.withheld.append((None, Withheld("*", reason)))
 
     def _take(self, key: str, same: list[_Version]) -> None:
@@ -331,8 +384,7 @@ class Record:
             reason = f"it has the shape of R5 ({r5})" if r5 else f"its shape is not R4's, at {where}"
             self.put_aside(version.source, key, reason, version.type)
             return None
-        if version.type == "Encounter" and getattr(row, "status", None) in _R5_ENCOUNTER:
-            r5 = r5 or "status"
+        r5 = r5 or _r5_inside(row)
         if r5:
             self.put_aside(version.source, key, f"it has the shape of R5 ({r5})", version.type)
             return None
@@ -370,9 +422,13 @@ class Record:
 
     def names_nobody(self, key: str, row: Row) -> None:
         """Set a resource aside that belongs to a patient and does not say to whom: it may be anybody's."""
-        source = self._sources[key]
-        self.set_aside.append(SetAside(source.file, source.at, key, "it names no patient"))
-        self.withheld.append((None, Withheld(type(row).__name__, f"{key} names no patient")))
+        source, kind = self._sources[key], type(row).__name__
+        subject: Reference | None = getattr(row, SUBJECT[kind])
+        unread = subject is not None and bool(subject.reference)
+        why = "its patient reference cannot be read" if unread else "it names no patient"
+        self.set_aside.append(SetAside(source.file, source.at, key, why))
+        said = f"{key} was set aside: {why}" if unread else f"{key} names no patient"
+        self.withheld.append((None, Withheld(kind, said)))
 
     def _alias(self, key: str, full_url: str) -> None:
         self._aliases[full_url] = key
@@ -384,8 +440,9 @@ class Record:
         for key, row in sorted(self.rows.items()):  # the order of a file's entries decides nothing
             for identifier in getattr(row, "identifier", None) or ():
                 system = _system(identifier)
-                if system and identifier.value and "#" not in key:
-                    self._identifiers.setdefault((type(row).__name__, system, identifier.value), key)
+                value = _value(identifier)
+                if system and value and "#" not in key:
+                    self._identifiers.setdefault((type(row).__name__, system, value), key)
         for key, row in self.rows.items():
             if isinstance(row, Practitioner):
                 self._people[key] = self._same_npi(row) or key
@@ -408,12 +465,13 @@ class Record:
             self.withheld.append((patient, Withheld(kind, f"{key} is marked {cut}: parts of it are left out")))
 
     def _key_of(self, reference: str | None) -> str | None:
-        return self.resolve(Reference(reference=reference)) if reference else None
+        found = self.resolve(Reference(reference=reference)) if reference else None
+        return found if found and self._can_be_named(found, reference) else None
 
     def _same_npi(self, row: Practitioner) -> str | None:
         """Two Practitioners with one NPI are one person; one who is only contained is known by the NPI."""
         for identifier in row.identifier or ():
-            if _system(identifier) == NPI and identifier.value:
+            if _system(identifier) == NPI and _value(identifier):
                 return self._by_identifier("Practitioner", identifier)
         return None
 
@@ -435,6 +493,16 @@ class Record:
 
     def survivor(self, patient: str) -> str:
         return self._survivors.get(patient, patient)
+
+
+def _r5_inside(row: Row) -> str:
+    """What only R5 has in a place that R4 has too; "" if there is nothing."""
+    if isinstance(row, Encounter) and row.status in _R5_ENCOUNTER:
+        return "status"
+    covered = isinstance(row, CareTeam) and [
+        p for p in row.participant or () if bytes(p.coverage_period) or bytes(p.coverage_timing)
+    ]
+    return "participant.coverage" if covered else ""
 
 
 def part_of(raw: bytes | msgspec.Raw) -> str:
@@ -494,6 +562,12 @@ def _key(header: _Header, source: Source) -> str:
     return source.full_url or f"{source.file}:{source.at}"
 
 
+def _base(source: Source) -> str:
+    """The server in a RESTful fullUrl; "" in any other and without one."""
+    found = _REFERENCE.fullmatch(source.full_url or "")
+    return (found["base"] or "") if found else ""
+
+
 def _text(raw: msgspec.Raw) -> str:
     """A JSON string; "" for anything else."""
     try:
@@ -516,9 +590,14 @@ def _cut(meta: Meta | None) -> str:
     return next((label.code for label in labels if label.code in _CUT), "")
 
 
-def _system(identifier: Identifier) -> str | None:
-    """An identifier's system, the NPI's in one spelling."""
-    return NPI if identifier.system == _NPI_OID else identifier.system
+def _system(identifier: Identifier) -> str:
+    """An identifier's system, the NPI's in one spelling; "" without one. Blanks come from fixed-width exports."""
+    system = (identifier.system or "").strip()
+    return NPI if system.rstrip("/").lower() in (NPI, _NPI_OID) else system
+
+
+def _value(identifier: Identifier) -> str:
+    return (identifier.value or "").strip()
 
 
 def _newest(same: list[_Version]) -> _Version | None:

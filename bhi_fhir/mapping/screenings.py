@@ -15,6 +15,8 @@ from bhi_fhir.views.observation import Observation
 from bhi_fhir.views.questionnaire_response import Answer, Item, QuestionnaireResponse
 
 LOINC = "http://loinc.org"
+_SCALE = "urn:bhi-fhir:scale"
+_NO_ANSWER = "no-answer"
 _ORDINAL = (
     "http://hl7.org/fhir/StructureDefinition/ordinalValue",
     "http://hl7.org/fhir/StructureDefinition/itemWeight",
@@ -34,25 +36,49 @@ def screenings(rows: PatientRows, reading: Reading) -> Iterator[Screening]:
 
 def _from_answers(key: str, row: QuestionnaireResponse, reading: Reading) -> Screening:
     when = reading.clock.moment(row.authored)
-    answers = _answered(row.item or [])
+    answers = _answered(row.item or [], reading.terms)
     scale = scale_of(row, reading.terms)
     if not scale:
         return Screening(key, "", when, complete=False)
     items = _codes_of(scale, "item", reading.terms)
     totals = [_number(answers[c], reading) for c in _codes_of(scale, "total", reading.terms) if c in answers]
-    given = next((t for t in totals if t is not None), None)
+    given, remark = _stated(next((t for t in totals if t is not None), None), scale, reading)
     risk = any((_number(answers[c], reading) or 0) > 0 for c in _codes_of(scale, "risk", reading.terms) if c in answers)
     answered = [c for c in items if c in answers]
     if items and len(answered) == len(items):
         scores = [_number(answers[c], reading) for c in items]
-        total = None if None in scores else sum(s for s in scores if s is not None)
-        remark = ""
-        if total is not None and given is not None and total != given:
-            remark = f"its stated total {given} disagrees with its answers ({total}); the answers decide"
-        return Screening(key, scale, when, True, total if total is not None else given, risk, remark)
-    if not answered and any(c in answers for c in _codes_of(scale, "total", reading.terms)):
-        return Screening(key, scale, when, True, given, risk)
+        total, remark = _scored(scores, given, remark, scale, reading)
+        return Screening(key, scale, when, True, total, risk, remark)
+    if not answered and totals:
+        return Screening(key, scale, when, True, given, risk, remark)
     return Screening(key, scale, when, False, None, risk, f"{len(answered)} of {len(items)} items are answered")
+
+
+def _scored(
+    scores: list[int | None], given: int | None, remark: str, scale: str, reading: Reading
+) -> tuple[int | None, str]:
+    """(total, remark) of a scale all of whose items are answered; `given` and `remark`: what it states itself."""
+    if not all(_within(score, scale, "item", reading) for score in scores):
+        return None, "an answer is outside its item's range"
+    if None in scores:
+        return given, remark or ("" if given is not None else "an answer cannot be scored")
+    total = sum(score for score in scores if score is not None)
+    if given is not None and total != given:
+        remark = f"its stated total {given} disagrees with its answers ({total}); the answers decide"
+    return total, remark
+
+
+def _stated(total: int | None, scale: str, reading: Reading) -> tuple[int | None, str]:
+    """(total, remark): a total that the scale cannot have is none that can be read."""
+    if _within(total, scale, "total", reading):
+        return total, ""
+    return None, f"its stated total {total} is outside the scale's range"
+
+
+def _within(value: int | None, scale: str, part: str, reading: Reading) -> bool:
+    """Can this part of the scale have this value? Where no map knows its highest, it may have any."""
+    highest, _ = reading.terms.translate("scale-highest", CodeableConcept([Coding(_SCALE, f"{scale}/{part}")]))
+    return value is None or not highest or 0 <= value <= max(map(int, highest))
 
 
 def _from_total(key: str, row: Observation, reading: Reading) -> Iterator[Screening]:
@@ -61,8 +87,11 @@ def _from_total(key: str, row: Observation, reading: Reading) -> Iterator[Screen
         for name, parts in _parts(coding, reading.terms).items():
             total = _total(row)
             if "total" in parts:
-                coded = row.value_codeable_concept is not None
-                yield Screening(key, name, _observed(row, reading), total is not None or coded, total)
+                value = row.value_codeable_concept
+                coded = value is not None and not reading.terms.holds(_NO_ANSWER, value)
+                readable, remark = _stated(total, name, reading)
+                complete = total is not None or coded
+                yield Screening(key, name, _observed(row, reading), complete, readable, remark=remark)
                 return
             if "risk" in parts and (total or _score(row, reading)):
                 yield Screening(key, name, _observed(row, reading), complete=False, risk=True)
@@ -100,7 +129,7 @@ def scale_of(row: QuestionnaireResponse, terms: Terminology) -> str:
             if panels:
                 return panels[0]
     counts: dict[str, int] = {}
-    for code in _answered(row.item or []):
+    for code in _answered(row.item or [], terms):
         for name, parts in _parts(Coding(LOINC, code), terms).items():
             counts[name] = counts.get(name, 0) + (2 if "item" in parts else 1)
     return min(counts, key=lambda name: (-counts[name], name)) if counts else ""
@@ -120,16 +149,16 @@ def _codes_of(scale: str, part: str, terms: Terminology) -> list[str]:
     return sorted(code for (_, code), targets in terms.targets("scale").items() if wanted in targets)
 
 
-def _answered(items: Iterable[Item]) -> dict[str, list[Answer]]:
+def _answered(items: Iterable[Item], terms: Terminology) -> dict[str, list[Answer]]:
     """Answers by the last path segment of the linkId, at any depth; an item without an answer is absent."""
     found: dict[str, list[Answer]] = {}
     for item in items:
-        values = [a for a in item.answer or () if _has_value(a)]
+        values = [a for a in item.answer or () if _has_value(a, terms)]
         if values and item.link_id:
             found[item.link_id.rstrip("/").rpartition("/")[2]] = values
-        found |= _answered(item.item or ())
+        found |= _answered(item.item or (), terms)
         for answer in item.answer or ():
-            found |= _answered(answer.item or ())
+            found |= _answered(answer.item or (), terms)
     return found
 
 
@@ -151,9 +180,11 @@ def _flat(items: Iterable[Item]) -> Iterator[Item]:
             yield from _flat(answer.item or ())
 
 
-def _has_value(answer: Answer) -> bool:
-    coded = answer.value_coding is not None and bool(answer.value_coding.code)
-    return coded or any(
+def _has_value(answer: Answer, terms: Terminology) -> bool:
+    """Is it answered? "Asked but declined" is no answer; a coding with a display alone is one that nobody can score."""
+    coding = answer.value_coding
+    coded = coding is not None and bool(coding.code or coding.display)
+    return (coded and not terms.holds(_NO_ANSWER, CodeableConcept([coding] if coding else []))) or any(
         v is not None
         for v in (
             answer.value_integer,

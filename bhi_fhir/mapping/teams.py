@@ -52,7 +52,8 @@ def roles_elsewhere(person: str | None, reading: Reading) -> frozenset[Role]:
     listed = {team.npi[npi] for npi in reading.record.npis(person) if npi in team.npi}
     if listed or not team.roles_from_practitioner_role:
         return frozenset(listed)
-    concepts = [c for role in reading.record.roles_of(person) for c in (*(role.code or ()), *(role.specialty or ()))]
+    roles = [role for role in reading.record.roles_of(person) if reading.in_force(role.period)]
+    concepts = [c for role in roles for c in (*(role.code or ()), *(role.specialty or ()))]
     codes, _ = reading.terms.translate("team-role", *concepts)
     return frozenset(Role(c) for c in codes)
 

@@ -19,6 +19,8 @@ UCUM = "http://unitsofmeasure.org"
 _UCUM_SPELLINGS = (None, "", UCUM, "urn:oid:2.16.840.1.113883.6.8")
 _SECONDS = {"s": 1, "min": 60, "h": 3600}
 
+LONGEST = timedelta(days=31)
+
 Time = tuple[Moment | None, timedelta | None, str]
 """(when it began, how long it took, why that cannot be read)"""
 
@@ -46,6 +48,12 @@ def encounter_time(key: str, row: Encounter, logs: dict[str, timedelta | None], 
                 return _trusted(when, duration, row, reading)
             trouble = f"{trouble} and its period no end" if trouble else why
     return period.start, None, trouble
+
+
+def believable(time: Time) -> Time:
+    """No piece of work lasts longer than a month: 10,000,000 hours are an upload's mistake, and no time at all."""
+    when, duration, _ = time
+    return (when, None, "its time is longer than a month") if duration and duration > LONGEST else time
 
 
 def contact_types(row: Encounter) -> list[CodeableConcept]:
@@ -141,4 +149,13 @@ def time_logs(rows: PatientRows, reading: Reading) -> dict[str, timedelta | None
             encounter = reading.record.resolve(row.encounter, key)
             if log and encounter:
                 found[encounter].append(logged(row, log))
-    return {k: None if None in v else sum((d for d in v if d), timedelta()) for k, v in found.items()}
+    return {encounter: _together(rows_of_it) for encounter, rows_of_it in found.items()}
+
+
+def _together(durations: list[timedelta | None]) -> timedelta | None:
+    """Their sum; None if one cannot be read. One that nobody can believe stands for all: no sum can overflow."""
+    known = [d for d in durations if d is not None]
+    if len(known) < len(durations):
+        return None
+    longest = max(known)
+    return longest if longest > LONGEST else sum(known, timedelta())

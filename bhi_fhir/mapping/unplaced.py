@@ -11,7 +11,7 @@ from bhi_fhir.mapping.consents import kinds_of
 from bhi_fhir.mapping.reading import PatientRows, Reading
 from bhi_fhir.mapping.screenings import scale_of
 from bhi_fhir.mapping.teams import roles_elsewhere
-from bhi_fhir.mapping.times import contact_types, encounter_time, procedure_time, time_logs
+from bhi_fhir.mapping.times import believable, contact_types, encounter_time, procedure_time, time_logs
 from bhi_fhir.mapping.work import is_placed
 from bhi_fhir.views.care_team import CareTeam
 from bhi_fhir.views.common import CodeableConcept, Coding
@@ -94,13 +94,14 @@ def _work(reading: Reading) -> Iterator[Seen]:
         concepts = contact_types(encounter)
         if encounter.status == "finished":
             placed = bool(terms.translate("activity", *concepts)[0]) or is_placed(concepts, reading)
-            duration = encounter_time(key, encounter, logs, reading)[1] or timedelta()
+            duration = believable(encounter_time(key, encounter, logs, reading))[1] or timedelta()
             yield Seen("Encounter.type", _merged(concepts), key, placed, duration)
     for key, procedure in record.of_type(Procedure):
         if procedure.status == "completed":
             concept = procedure.code or CodeableConcept()
             placed = bool(terms.translate("activity", concept)[0]) or is_placed([concept], reading)
-            yield Seen("Procedure.code", concept, key, placed, procedure_time(procedure, reading)[1] or timedelta())
+            duration = believable(procedure_time(procedure, reading))[1] or timedelta()
+            yield Seen("Procedure.code", concept, key, placed, duration)
 
 
 def _merged(concepts: list[CodeableConcept]) -> CodeableConcept:

@@ -10,7 +10,9 @@ from bhi_fhir.domain.record import Activity, OtherService, Stay, Visit
 from bhi_fhir.domain.time import Moment
 from bhi_fhir.mapping.reading import PatientRows, Reading
 from bhi_fhir.mapping.times import (
+    LONGEST,
     Time,
+    believable,
     contact_types,
     encounter_time,
     log_of,
@@ -26,8 +28,11 @@ from bhi_fhir.views.procedure import Procedure
 
 ACTIVITY = "urn:bhi-fhir:activity"
 _NEVER = "entered-in-error"
-_DONE = {"finished": "done", "completed": "done", "unknown": "unknown"}
-_FINISHED = {"finished": True, "unknown": None}
+_DONE = ("finished", "completed")
+_NOT_DONE = (
+    *("planned", "arrived", "triaged", "in-progress", "onleave", "cancelled"),  # Encounter
+    *("preparation", "not-done", "on-hold", "stopped"),  # Procedure
+)
 _VISITS = ("initiating-visit", "initiating-visit-psychiatric", "initiating-visit-undecided")
 
 
@@ -78,6 +83,7 @@ def _logged_alone(rows: PatientRows, reading: Reading) -> Iterator[Activity]:
         when = clock.moment(observation.effective_date_time) or clock.period(observation.effective_period).start
         duration = logged(observation, log)
         trouble = "" if when and duration is not None else "its time log has no readable value, unit or date"
+        when, duration, trouble = believable((when, duration, trouble))
         people = _people(observation.performer or (), key, reading)
         kinds, _ = reading.terms.translate("activity", CodeableConcept([Coding(ACTIVITY, log.kind)]))
         duration = None if trouble else duration
@@ -104,17 +110,24 @@ def _activity(
     unplaced = not kinds and (hint or not is_placed(concepts, reading))
     if status == _NEVER or not (kinds or unplaced):
         return None
-    when, duration, trouble = time
+    when, duration, trouble = believable(time)
     return Activity(
         ref=key,
         kinds=kinds,
-        state=_DONE.get(status or "unknown", "not-done"),
+        state=_state(status),
         people=people,
         when=when,
         duration=duration,
         trouble=trouble,
         billing_codes=frozenset(other),
     )
+
+
+def _state(status: str | None) -> str:
+    """done | not-done | unknown: "done", "Finished" and the like are no FHIR statuses and say nothing for certain."""
+    if status in _DONE:
+        return "done"
+    return "not-done" if status in _NOT_DONE else "unknown"
 
 
 def _is_other(concepts: list[CodeableConcept], reading: Reading) -> bool:
@@ -180,7 +193,7 @@ def other_services(rows: PatientRows, reading: Reading) -> Iterator[OtherService
 
 def _other(key: str, people: frozenset[str], when: Moment | None, duration: timedelta | None) -> Iterator[OtherService]:
     if when and when.exact and duration:
-        yield OtherService(key, people, (when.earliest, when.earliest + duration))
+        yield OtherService(key, people, (when.earliest, when.earliest + min(duration, LONGEST)))
 
 
 def stays(rows: PatientRows, reading: Reading) -> Iterator[Stay]:
@@ -190,4 +203,5 @@ def stays(rows: PatientRows, reading: Reading) -> Iterator[Stay]:
         concept = CodeableConcept(coding=[row.class_])
         for kind in ("inpatient", "emergency"):
             if reading.terms.holds(f"stay-{kind}", concept):
-                yield Stay(key, kind, reading.clock.period(row.period), _FINISHED.get(row.status or "unknown", False))
+                finished = {"done": True, "not-done": False}.get(_state(row.status))
+                yield Stay(key, kind, reading.clock.period(row.period), finished)

@@ -11,13 +11,14 @@ from dataclasses import replace
 
 from bhi_fhir.domain.decision import Finding, Level
 from bhi_fhir.domain.record import Chart, Member, Program, Role, Team
-from bhi_fhir.domain.time import ServiceMonth
+from bhi_fhir.domain.time import ServiceMonth, local_day
 from bhi_fhir.policy import Rules, policy
 from bhi_fhir.rules import related, thresholds
 from bhi_fhir.rules.case import Case, refs
 from bhi_fhir.rules.charged import apcm_base
 from bhi_fhir.rules.course import Answer
 from bhi_fhir.rules.elements import continuity, done_in_month, element, relapse_prevention
+from bhi_fhir.rules.service_date import beyond
 from bhi_fhir.rules.track import members_in
 
 PRESCRIBERS = frozenset(
@@ -166,6 +167,9 @@ def minutes(case: Case) -> Answer:
     top = _base_at(case) if code.code == "G2214" else None
     if top is not None and done >= top:
         return Answer("not-met", f"{said}; from {top} minutes the base code takes its place", course.sources)
+    worked = [local_day(piece.begins, case.month.zone) for piece in course.pieces]
+    if done >= at and (late := beyond(case.chart, case.month, worked)):
+        return Answer(late.outcome, f"{said}; {late.because}", course.sources)
     if done >= at:
         return Answer("met", said + _unread(len(course.unread)), course.sources)
     if course.unread:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, timedelta
+from typing import TYPE_CHECKING
 
+from bhi_fhir.domain.decision import Outcome
 from bhi_fhir.domain.record import Chart
 from bhi_fhir.domain.time import ServiceMonth, local_day
 from bhi_fhir.policy import Code, Rules, Switches
 from bhi_fhir.rules import thresholds
-from bhi_fhir.rules.course import Course
-from bhi_fhir.rules.services import Work
+from bhi_fhir.rules.course import Answer, Course
+
+if TYPE_CHECKING:
+    from bhi_fhir.rules.services import Work
 
 
 def date_of_service(
@@ -21,16 +26,23 @@ def date_of_service(
     rules: Rules,
     switches: Switches,
 ) -> date:
-    """One local day of the month."""
+    """One local day of the month; the day of death or of the end of coverage where all work lies `beyond` it."""
     worked = sorted(local_day(p.begins, month.zone) for p in course.pieces)
-    reached = _threshold_day(course, month, _needed(code, course, units, rules, switches))
+    reached = day_reached(month, code, course, units, rules, switches)
     return _day(chart, month, worked, reached, switches)
+
+
+def day_reached(
+    month: ServiceMonth, code: Code, course: Course, units: int, rules: Rules, switches: Switches
+) -> date | None:
+    """The day on which the counted time came to so many units of the code; None if it never did."""
+    return _threshold_day(course, month, _needed(code, course, units, rules, switches))
 
 
 def date_of_related(chart: Chart, month: ServiceMonth, work: Work, switches: Switches) -> date:
     """The last day of a service of a day; a service of the month is dated like a monthly line."""
     if work.days:
-        return work.days[-1][0]
+        return min([work.days[-1][0], *_limits(chart, month).values()])
     return _day(chart, month, list(work.worked), work.reached, switches)
 
 
@@ -41,11 +53,20 @@ def _day(chart: Chart, month: ServiceMonth, worked: list[date], reached: date | 
         wanted = worked[-1]
     elif switches.date_of_service == "threshold_met" and worked:
         wanted = reached or worked[-1]
-    limit = _limit(chart, month)
-    if limit is None or wanted <= limit:
+    limit = min(_limits(chart, month).values(), default=wanted)
+    if wanted <= limit:
         return wanted
     before = [day for day in worked if day <= limit]
-    return before[-1] if before else max(limit, month.first_day)
+    return before[-1] if before else limit
+
+
+def beyond(chart: Chart, month: ServiceMonth, days: Sequence[date]) -> Answer | None:
+    """Nothing is done for the dead (not-met); a coverage may have been renewed (unknown). None if a day is in time."""
+    for what, last in _limits(chart, month).items():
+        if days and min(days) > last:
+            outcome: Outcome = "not-met" if what == _DEATH else "unknown"
+            return Answer(outcome, f"it was done after {what} ({last})")
+    return None
 
 
 def _needed(code: Code, course: Course, units: int, rules: Rules, switches: Switches) -> int:
@@ -70,14 +91,17 @@ def _threshold_day(course: Course, month: ServiceMonth, at: int) -> date | None:
     return None
 
 
-def _limit(chart: Chart, month: ServiceMonth) -> date | None:
-    """The last day on which the patient lived and was covered; None if both last beyond the month."""
-    ends = []
+_DEATH, _COVERAGE = "the patient's death", "the end of coverage"
+
+
+def _limits(chart: Chart, month: ServiceMonth) -> dict[str, date]:
+    """The last day on which the patient lived, and was covered; without what lasts beyond the month."""
+    ends = {}
     if chart.died is not None:
-        ends.append(local_day(chart.died.latest - timedelta(microseconds=1) if not chart.died.exact
-                              else chart.died.earliest, month.zone))  # fmt: skip
+        ends[_DEATH] = local_day(chart.died.latest - timedelta(microseconds=1) if not chart.died.exact
+                                 else chart.died.earliest, month.zone)  # fmt: skip
     covers = [c for c in chart.covers if c.period.meets(month.span)]
     medicare = [c for c in covers if c.medicare] or covers
     if medicare and all(c.period.end for c in medicare):
-        ends.append(max(local_day(c.period.closes - timedelta(microseconds=1), month.zone) for c in medicare))
-    return min(ends, default=None)
+        ends[_COVERAGE] = max(local_day(c.period.closes - timedelta(microseconds=1), month.zone) for c in medicare)
+    return ends

@@ -6,15 +6,27 @@ None of them shares minutes with BHI, and each is for its own day or month.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
 from bhi_fhir.domain.record import Activity, Chart, Member, Role, Stay
-from bhi_fhir.domain.time import Moment, ServiceMonth, length, local_day, union, whole_minutes
+from bhi_fhir.domain.time import (
+    Moment,
+    ServiceMonth,
+    Span,
+    intersect,
+    length,
+    local_day,
+    subtract,
+    union,
+    whole_minutes,
+)
 from bhi_fhir.policy import Code, Rules, Switches
 from bhi_fhir.rules import thresholds
+from bhi_fhir.rules.counting import OWN_SERVICES
 from bhi_fhir.rules.course import Answer
 from bhi_fhir.rules.permission import permission
+from bhi_fhir.rules.service_date import beyond
 from bhi_fhir.rules.track import known_kind, members_in, members_on
 
 _NONE = Answer("met", "not asked for")
@@ -22,6 +34,11 @@ _BY_TREATING = frozenset({"safety-planning", "dmht-supply", "dmht-management", "
 """Services of the billing practitioner: somebody else's time does not count."""
 _VERBAL, _WRITTEN = "interprofessional-consultation", "interprofessional-consultation-written"
 """A consultation with both reports is the verbal one."""
+_CHARGED = OWN_SERVICES - {"dmht-interactive-contact", "dmht-device-use"}
+"""Kinds with a code of their own; the others are what a code requires beside its time."""
+_UNREADABLE = "time that cannot be read may reach it"
+_SHARED = "the same minutes are recorded for two related services, and only one may count them"
+_SEVERAL = "several people performed it; one line cannot name them all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +69,10 @@ class _Log:
     doubtful: list[Activity] = field(default_factory=list)
     """By somebody of whom nothing says whether that person may bill, or by nobody named."""
     refused: list[Activity] = field(default_factory=list)
+    spans: dict[str, list[Span]] = field(default_factory=dict)
+    """By entry: its time in the month that is no other service's."""
+    billed_otherwise: set[str] = field(default_factory=set)
+    """Entries of which another billed service has some of the time."""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -59,22 +80,87 @@ class _Log:
 
 
 def related(chart: Chart, code: Code, month: ServiceMonth, rules: Rules, switches: Switches) -> Work | None:
-    """The month's work for one related code; None if there is none."""
+    """The month's work for one related code; None if there is none.
+
+    What was done after death or the end of coverage is left out, unless nothing else could be charged.
+    """
+    busy = _busy(chart, month)
     entries = [
-        a
+        replace(a, trouble=_SHARED) if _is_shared(a, busy) else a
         for a in chart.activities
-        if _kinds(a) & set(code.activity) and a.state != "not-done" and "administrative" not in a.kinds
-        and (month.holds(a.when) or (a.when is None and a.trouble))
-    ]  # fmt: skip
-    if not entries:
-        return None
-    log = _sort(chart, code, entries)
+        if _kinds(a) & set(code.activity) and _may_count(a) and _of_month(a, code, month)
+    ]
+    too_late = {day for day in _worked(entries, month) if beyond(chart, month, [day])}
+    timely = [a for a in entries if _day_of(a, month) not in too_late]
+    said = beyond(chart, month, sorted(too_late))
+    found = [_work(chart, code, month, rules, switches, timely)] if timely else []
+    if said:
+        found = [_without_late(work, said) for work in found]
+        found.append(_too_late(_work(chart, code, month, rules, switches, entries), said))
+    return min(found, key=_obstacles, default=None)
+
+
+def _may_count(activity: Activity) -> bool:
+    return activity.state != "not-done" and "administrative" not in activity.kinds
+
+
+def _of_month(activity: Activity, code: Code, month: ServiceMonth) -> bool:
+    """It began in the month, or the minutes that the code counts reach into it."""
+    if activity.when is None:
+        return bool(activity.trouble)
+    span = activity.span if code.minutes else None
+    return month.holds(activity.when) or (span is not None and span[0] < month.span[0] < span[1])
+
+
+def _busy(chart: Chart, month: ServiceMonth) -> dict[tuple[str, str], list[Span]]:
+    """When in the month each person did each kind of related service."""
+    found: dict[tuple[str, str], list[Span]] = defaultdict(list)
+    for entry in chart.activities:
+        if entry.span and _may_count(entry):
+            for kind in _kinds(entry) & _CHARGED:
+                for person in entry.people:
+                    found[person, kind] += intersect([entry.span], month.span)
+    return {key: union(spans) for key, spans in found.items()}
+
+
+def _is_shared(activity: Activity, busy: dict[tuple[str, str], list[Span]]) -> bool:
+    """Do its minutes stand for two related services, in this entry or in another of the same person?"""
+    mine, span = _kinds(activity) & _CHARGED, activity.span
+    if len(mine) > 1 or span is None:
+        return len(mine) > 1
+    return any(
+        start < span[1] and span[0] < end
+        for kind in _CHARGED - mine
+        for person in activity.people
+        for start, end in busy.get((person, kind), ())
+    )
+
+
+def _without_late(work: Work, late: Answer) -> Work:
+    """What else was done came too late: each answer about who did it or how often says so."""
+    said = f"; more is left out: {late.because}"
+    return replace(
+        work,
+        performer=replace(work.performer, because=work.performer.because + said),
+        call=replace(work.call, because=work.call.because + said),
+    )
+
+
+def _too_late(work: Work, late: Answer) -> Work:
+    said = replace(late, evidence=work.sources)
+    return replace(work, performer=said, call=said, days=(), worked=(), reached=None)
+
+
+def _work(
+    chart: Chart, code: Code, month: ServiceMonth, rules: Rules, switches: Switches, entries: list[Activity]
+) -> Work:
     if code.activity == ("crisis-follow-up",):
         return _calls(chart, code, month, rules, entries)
+    log = _sort(chart, code, entries, month)
     if code.minutes is None:
-        return _supply(log, month)
+        return _supply(chart, log, month)
     if code.adds_to or code.code in _managed(rules):
-        return _month_of_management(log, code, month, rules, switches)
+        return _month_of_management(chart, log, code, month, rules, switches)
     return _days(chart, log, code, month, switches)
 
 
@@ -87,11 +173,12 @@ def _managed(rules: Rules) -> set[str]:
     return {base for c in rules.codes.values() if not c.program for base in c.adds_to}
 
 
-def _sort(chart: Chart, code: Code, entries: list[Activity]) -> _Log:
+def _sort(chart: Chart, code: Code, entries: list[Activity], month: ServiceMonth) -> _Log:
     log = _Log()
     for entry in entries:
         able = {p: _may(chart, code, entry, p) for p in sorted(entry.people)}
         yes = [p for p, may in able.items() if may]
+        _measure(chart, log, entry, yes[:1] or sorted(entry.people), month)
         if yes:
             log.by_person[yes[0]].append(entry)
         elif not able or None in able.values():
@@ -99,6 +186,19 @@ def _sort(chart: Chart, code: Code, entries: list[Activity]) -> _Log:
         else:
             log.refused.append(entry)
     return log
+
+
+def _measure(chart: Chart, log: _Log, entry: Activity, people: list[str], month: ServiceMonth) -> None:
+    """The entry's time in the month, without what these people did for another billed service."""
+    if entry.billing_codes:
+        log.billed_otherwise.add(entry.ref)
+        return
+    inside = intersect([entry.span], month.span) if entry.span else []
+    busy = [[o.span for o in chart.other_services if p in o.people] for p in people]
+    left = union(s for mine in busy for s in subtract(inside, mine)) if busy else inside
+    log.spans[entry.ref] = left
+    if length(left) < length(inside):
+        log.billed_otherwise.add(entry.ref)
 
 
 def _may(chart: Chart, code: Code, entry: Activity, person: str) -> bool | None:
@@ -129,38 +229,62 @@ def _treating(chart: Chart, code: Code, when: Moment) -> set[str]:
     }
 
 
-def _performer(log: _Log) -> Answer:
+def _performer(chart: Chart, log: _Log) -> Answer:
     if log.by_person:
-        return _performed("met", set(log.by_person), log.sources)
+        return _performed(chart, "met" if _only(log) else "several", set(log.by_person), log.sources)
     outcome, entries = ("unknown", log.doubtful) if log.doubtful else ("not-met", log.refused)
-    return _performed(outcome, set(), tuple(sorted(a.ref for a in entries)))
+    return _performed(chart, outcome, set(), tuple(sorted(a.ref for a in entries)))
 
 
-def _performed(outcome: str, people: set[str], refs: tuple[str, ...]) -> Answer:
+def _performed(chart: Chart, outcome: str, people: set[str], refs: tuple[str, ...]) -> Answer:
+    if outcome == "several":
+        return Answer("unknown", _SEVERAL, refs)
     if outcome == "met":
         return Answer("met", f"{' and '.join(sorted(people))} performed it and may bill it", refs)
     if outcome == "unknown":
         return Answer("unknown", "nothing says whether the person who performed it may bill it", refs)
+    if reason := chart.lacks("PractitionerRole", "Practitioner", "CareTeam"):
+        return Answer("unknown", reason, refs)
     return Answer("not-met", "nobody who performed it may bill it", refs)
 
 
 def _entries(log: _Log) -> dict[str, list[Activity]]:
-    """By whom what was done; where nobody surely may bill, what perhaps counts."""
+    """By whom what was done; where nobody surely may bill, what perhaps counts, by who took part."""
     if log.by_person:
         return dict(log.by_person)
-    return {"": log.doubtful or log.refused}
+    found: dict[str, list[Activity]] = defaultdict(list)
+    for entry in log.doubtful or log.refused:
+        found[" ".join(sorted(entry.people))].append(entry)
+    return found
 
 
-def _seconds(entries: list[Activity]) -> timedelta:
-    read = [a for a in entries if a.state == "done"]
-    spans = union(a.span for a in read if a.span is not None)
-    floating = [a.duration for a in read if a.span is None and a.duration is not None and not a.trouble]
+def _seconds(entries: list[Activity], log: _Log) -> timedelta:
+    read = [a for a in entries if a.state == "done" and not a.trouble and not a.billing_codes]
+    spans = union(s for a in read for s in log.spans[a.ref])
+    floating = [a.duration for a in read if a.span is None and a.duration is not None]
     return length(spans) + sum(floating, timedelta())
 
 
 def _unread(entries: list[Activity]) -> tuple[str, ...]:
     """Work whose minutes cannot be read; what documents no time is evidence without minutes."""
-    return tuple(sorted(a.ref for a in entries if a.trouble or a.state == "unknown"))
+    return tuple(sorted(a.ref for a in entries if not a.billing_codes and (a.trouble or a.state == "unknown")))
+
+
+def _short_of(
+    chart: Chart, said: str, unread: tuple[str, ...], refs: tuple[str, ...], entries: list[Activity], raises: bool
+) -> Answer:
+    """Too few minutes. Unread work may reach the code only where it raises no tier."""
+    if unread and raises:
+        shared = any(a.trouble == _SHARED for a in entries if a.ref in unread)
+        return Answer("unknown", f"{said}; {_SHARED if shared else _UNREADABLE}", unread)
+    if reason := chart.lacks("Encounter", "Procedure"):
+        return Answer("unknown", f"{said}; {reason}", refs)
+    return Answer("not-met", said, unread or refs)
+
+
+def _left_out(entries: list[Activity], log: _Log) -> str:
+    taken = any(a.ref in log.billed_otherwise for a in entries)
+    return "; time of another, separately billed service does not count" if taken else ""
 
 
 def _only(log: _Log) -> str | None:
@@ -186,7 +310,8 @@ def _days(chart: Chart, log: _Log, code: Code, month: ServiceMonth, switches: Sw
 
 
 def _obstacles(work: Work) -> tuple[bool, bool]:
-    outcomes = {work.performer.outcome, work.minutes.outcome, work.consent.outcome}
+    answers = (work.performer, work.minutes, work.consent, work.discharge, work.call)
+    outcomes = {answer.outcome for answer in answers}
     return "not-met" in outcomes, "unknown" in outcomes
 
 
@@ -199,7 +324,7 @@ def _days_of(
     unread: list[str] = []
     unread_days: list[date] = []
     for (_, day), mine in _by_person_and_day(pool, log, month).items():
-        done = whole_minutes(_seconds(mine))
+        done = whole_minutes(_seconds(mine, log))
         best = max(best, done)
         count = _units(code, done, switches) if day else 0
         if count and day:
@@ -211,14 +336,18 @@ def _days_of(
     chosen = counted or pool
     refs = tuple(sorted(a.ref for a in chosen))
     people = {p for a in chosen if (p := _person(a, log))} if performed == "met" else set()
+    performed = "several" if counted and len(people) > 1 else performed
     total = sum(units.values())
+    minutes = _day_minutes(chart, log, code, total, best, tuple(sorted(unread)), chosen, switches)
+    perhaps = int(minutes.outcome == "unknown" and _raises_no_tier(code, switches))
+    days = tuple((day, 1) for day in sorted(unread_days or _worked(pool, month))[:perhaps])
     return Work(
         sources=refs,
         practitioner=next(iter(people)) if len(people) == 1 else None,
-        units=total or int(bool(unread)),
-        days=tuple(sorted(units.items())) or tuple((day, 1) for day in sorted(unread_days)[:1]),
-        performer=_performed(performed, people, refs),
-        minutes=_day_minutes(code, total, best, tuple(sorted(unread)), refs, switches),
+        units=total or perhaps,
+        days=tuple(sorted(units.items())) or days,
+        performer=_performed(chart, performed, people, refs),
+        minutes=minutes,
         consent=_consent(chart, log, chosen, month, switches) if "consent" in code.block else _NONE,
         counted=best,
     )
@@ -252,18 +381,32 @@ def _units(code: Code, minutes: int, switches: Switches) -> int:
 
 
 def _day_minutes(
-    code: Code, total: int, best: int, unread: tuple[str, ...], refs: tuple[str, ...], switches: Switches
+    chart: Chart,
+    log: _Log,
+    code: Code,
+    total: int,
+    best: int,
+    unread: tuple[str, ...],
+    entries: list[Activity],
+    switches: Switches,
 ) -> Answer:
     assert code.minutes is not None
     at, through = thresholds.needed(code, switches), code.minutes.through
     wanted = f"{at} to {through}" if through else f"{at} or more"
     said = f"{best} minutes of one person on one day; the code is for {wanted}{_by_switch(code, switches)}"
+    said += _left_out(entries, log)
+    refs = tuple(sorted(a.ref for a in entries))
     if total:
         return Answer("met", said, refs)
-    first_band = code.minutes.rule != "band" or at == 5  # unread time raises no band
-    if unread and first_band:
-        return Answer("unknown", f"{said}; time that cannot be read may reach it", unread)
-    return Answer("not-met", said, refs)
+    if best >= at and not unread:
+        return Answer("not-met", said, refs)
+    return _short_of(chart, said, unread, refs, entries, _raises_no_tier(code, switches))
+
+
+def _raises_no_tier(code: Code, switches: Switches) -> bool:
+    """Unread time raises no band: it may be the first one."""
+    assert code.minutes is not None
+    return code.minutes.rule != "band" or thresholds.needed(code, switches) == 5
 
 
 def _by_switch(code: Code, switches: Switches) -> str:
@@ -288,6 +431,8 @@ def _consent(chart: Chart, log: _Log, entries: list[Activity], month: ServiceMon
     refs = tuple(sorted({c.ref for c in allowed.serving}))
     sure = [a for a in entries if _inside(a, allowed.certain)]
     if entries and len(sure) == len(entries):
+        if reason := chart.lacks("Consent"):
+            return Answer("unknown", f"what is missing may take the consent back: {reason}", refs)
         return Answer("met", "consent is in force on the day of the service", refs)
     if any(_inside(a, allowed.possible) for a in entries if a not in sure):
         return Answer("unknown", allowed.doubts[0] if allowed.doubts else "the consent's date has no time", refs)
@@ -299,7 +444,8 @@ def _consent(chart: Chart, log: _Log, entries: list[Activity], month: ServiceMon
 
 
 def _day_of(activity: Activity, month: ServiceMonth) -> date | None:
-    return local_day(activity.when.earliest, month.zone) if activity.when else None
+    """The day on which its part in the month began."""
+    return local_day(max(activity.when.earliest, month.span[0]), month.zone) if activity.when else None
 
 
 def _inside(activity: Activity, windows: tuple[tuple[object, object], ...]) -> bool:
@@ -310,11 +456,15 @@ def _inside(activity: Activity, windows: tuple[tuple[object, object], ...]) -> b
 # -- services of a month ----------------------------------------------------------------------------
 
 
-def _month_of_management(log: _Log, code: Code, month: ServiceMonth, rules: Rules, switches: Switches) -> Work:
-    """Digital treatment management: the billing practitioner's minutes of the month."""
-    entries = [a for mine in _entries(log).values() for a in mine]
-    done = whole_minutes(_seconds(entries))
-    unread = _unread(entries)
+def _month_of_management(
+    chart: Chart, log: _Log, code: Code, month: ServiceMonth, rules: Rules, switches: Switches
+) -> Work:
+    """Digital treatment management: the billing practitioner's minutes of the month, never two people's together."""
+    by_person = _entries(log)
+    most = max(sorted(by_person), key=lambda who: _seconds(by_person[who], log))
+    entries = by_person[most]
+    done = whole_minutes(_seconds(entries, log))
+    everything = [a for mine in by_person.values() for a in mine]
     base = rules.codes[code.adds_to[0]] if code.adds_to else code
     assert base.minutes is not None
     first = thresholds.needed(base, switches)
@@ -324,19 +474,19 @@ def _month_of_management(log: _Log, code: Code, month: ServiceMonth, rules: Rule
     else:
         units, at = int(done >= first), first
     said = f"{done} of {at} minutes of the billing practitioner are counted{_by_switch(code, switches)}"
+    said += _left_out(everything, log)
     answer = Answer("met", said, log.sources)
     if not units:
-        may_reach = bool(unread) and not code.adds_to
-        answer = Answer("unknown" if may_reach else "not-met", said, unread or log.sources)
+        answer = _short_of(chart, said, _unread(everything), log.sources, everything, not code.adds_to)
     return Work(
         sources=log.sources,
         practitioner=_only(log),
-        units=units or int(answer.outcome == "unknown"),
-        performer=_performer(log),
+        units=units or int(answer.outcome == "unknown" and not code.adds_to),
+        performer=_performer(chart, log),
         minutes=answer,
         counted=done,
         worked=_worked(entries, month),
-        reached=_reached(entries, at + (units - 1) * code.minutes.full, month) if units and code.minutes else None,
+        reached=_reached(entries, log, at + (units - 1) * code.minutes.full, month) if units and code.minutes else None,
     )
 
 
@@ -344,20 +494,20 @@ def _worked(entries: list[Activity], month: ServiceMonth) -> tuple[date, ...]:
     return tuple(sorted({day for a in entries if (day := _day_of(a, month))}))
 
 
-def _reached(entries: list[Activity], minutes: int, month: ServiceMonth) -> date | None:
+def _reached(entries: list[Activity], log: _Log, minutes: int, month: ServiceMonth) -> date | None:
     """The day on which the time of the month comes to so many minutes."""
     for day in _worked(entries, month):
         until = [a for a in entries if (done := _day_of(a, month)) and done <= day]
-        if whole_minutes(_seconds(until)) >= minutes:
+        if whole_minutes(_seconds(until, log)) >= minutes:
             return day
     return None
 
 
-def _supply(log: _Log, month: ServiceMonth) -> Work:
+def _supply(chart: Chart, log: _Log, month: ServiceMonth) -> Work:
     entries = [a for mine in _entries(log).values() for a in mine]
     done = [a for a in entries if a.state == "done"]
     sources = tuple(sorted(a.ref for a in done or entries))
-    performer = _performer(log)
+    performer = _performer(chart, log)
     if performer.outcome == "met" and not done:
         performer = Answer("unknown", "whether the device was supplied cannot be read", sources)
     days = _worked(done, month)[:1]

@@ -16,6 +16,7 @@ class Extension(Part):
 
 
 class AnswerCoding(Coding):
+    display: str | None = None
     extension: list[Extension] | None = None
 
 

@@ -1,6 +1,6 @@
 """Mutation testing of bhi_fhir/rules: mutmut makes the mutants, every scenario and golden record tries to kill them.
 
-    python tests/mutation/mutate_rules.py [--jobs 2] [--only decide]
+    python tests/mutation/mutate_rules.py [--jobs 2] [--only decide] [--every 10]
 
 mutmut's own runner starts pytest for every mutant; here one process decides all scenarios with one mutant after
 the other switched on, which is about a hundred times faster. Mutants that change only the text of a sentence are
@@ -38,10 +38,11 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options.add_argument("--only", default="", help="a module of bhi_fhir/rules")
+    options.add_argument("--every", type=int, default=1, help="take every n-th mutant only")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="bhi-fhir-mutants-") as folder:
         mutated = make_mutants(Path(folder))
-        names = [n for n in mutants(mutated) if not chosen.only or f".rules.{chosen.only}." in n]
+        names = [n for n in mutants(mutated) if not chosen.only or f".rules.{chosen.only}." in n][:: chosen.every]
         survivors = []
         with ProcessPoolExecutor(chosen.jobs, initializer=start, initargs=(mutated,)) as pool:
             for count, (name, killed) in enumerate(zip(names, pool.map(killed_by, names), strict=True), start=1):
