@@ -218,8 +218,9 @@ def _who(activity: Activity, scope: Scope) -> tuple[str, frozenset[str]]:
     good = {m.person for m in mine if m.person and _counts(m, scope)}
     if good:
         return "", frozenset(good)
-    if not mine:  # who is not on a team that was not read may be on it
-        return "unreadable" if chart.lacks("CareTeam") else "not-on-team", frozenset()
+    if not mine:  # a place that names nobody may be this person's, and so may one on a team that was not read
+        unnamed = any(m.person is None and _counts(m, scope) for _, m in _on_team(activity, scope))
+        return "unreadable" if unnamed or chart.lacks("CareTeam") else "not-on-team", frozenset()
     unsure = any(not m.roles for m in mine) or bool(chart.lacks("CareTeam"))
     return "unreadable" if unsure else "wrong-role", frozenset()
 
