@@ -42,8 +42,9 @@ def eligible_condition(case: Case) -> Answer:
         return Answer("not-met", "the patient died before this month", (case.chart.patient,))
     present = [d for d in case.chart.diagnoses if d.period.meets(case.month.span)]
     sure = [d for d in present if d.behavioral and not d.doubt]
-    if sure and (reason := case.chart.lacks("Patient")):
-        return Answer("unknown", f"whether the patient lived: {reason}", refs(sure))
+    lost = next((held.reason for held in case.chart.withheld if held.part == "Patient"), "")
+    if sure and lost:
+        return Answer("unknown", f"whether the patient lived: {lost}", refs(sure))
     if sure:
         codes = ", ".join(sorted({d.icd10 for d in sure if d.icd10}))
         return Answer("met", f"a behavioral health condition ({codes}) is in force", refs(sure))
