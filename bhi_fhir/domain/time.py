@@ -136,14 +136,6 @@ def local_day(instant: datetime, zone: ZoneInfo) -> date:
     return instant.astimezone(zone).date()
 
 
-def a_year_earlier(day: date) -> date:
-    """The same calendar day a year earlier; 28 February for a 29th."""
-    try:
-        return day.replace(year=day.year - 1)
-    except ValueError:
-        return day.replace(year=day.year - 1, day=28)
-
-
 def subtract(spans: Iterable[Span], away: Iterable[Span]) -> list[Span]:
     """What is left of `spans` when `away` is cut out of them."""
     left = list(spans)

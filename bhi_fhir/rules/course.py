@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from bhi_fhir.domain.decision import NotCounted, Outcome
-from bhi_fhir.domain.record import Chart, Program, Visit
+from bhi_fhir.domain.record import Chart, Visit
 from bhi_fhir.domain.time import Moment, Period, ServiceMonth, Span, local_day, whole_minutes
 from bhi_fhir.policy import Rules, Switches
 from bhi_fhir.rules import counting
 from bhi_fhir.rules.billing import Billing, billing
 from bhi_fhir.rules.counting import Piece, Scope, Tally
-from bhi_fhir.rules.permission import Permission, permission, serves
+from bhi_fhir.rules.permission import Permission, permission
 from bhi_fhir.rules.thresholds import breakpoints
 from bhi_fhir.rules.track import Track
 from bhi_fhir.rules.visits import openings
@@ -340,6 +340,3 @@ def _no_visit(
     return Answer(
         "not-met", f"no {wanted} visit with the billing practitioner is on file before the first counted work"
     )
-
-
-__all__ = ["Answer", "Course", "Program", "follow", "serves"]
