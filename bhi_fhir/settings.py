@@ -19,19 +19,42 @@ class _Strict(BaseModel):
 
 
 class FhirAuth(_Strict):
-    """How to authorise; secrets come by environment or file, never from here."""
+    """How to authorise; secrets come by environment or file, never from here.
 
-    kind: Literal["none", "basic", "bearer"] = "none"
+    `secret_*`: the password (basic), the token (bearer), the client's secret (client_secret) or its private key
+    as PEM or JWK (private_key_jwt). `token_url`: "" is what the server's smart-configuration names. `key_id`:
+    the `kid` under which the server knows the key; "" is the key's own, or its RFC 7638 thumbprint.
+    """
+
+    kind: Literal["none", "basic", "bearer", "client_secret", "private_key_jwt"] = "none"
     user: str = ""
+    client_id: str = ""
     secret_env: str = ""
     secret_file: str = ""
+    token_url: str = ""
+    scope: str = ""
+    algorithm: Literal["ES384", "RS384"] = "ES384"
+    key_id: str = ""
 
 
 class Fhir(_Strict):
+    """The site's FHIR server.
+
+    `timeout_s`: seconds without a byte; `deadline_s`: for one whole answer. `requests_per_second`: 0 is no
+    limit. `search`: by GET, or by POST _search with the parameters in the body. `ca_file`: the hospital's own
+    certificate authority; `client_certificate`, `client_key`: for mutual TLS.
+    """
+
     base_url: str = ""
     aliases: list[str] = Field(default_factory=list)
     concurrency: int = Field(default=8, ge=1, le=256)
+    requests_per_second: int = Field(default=0, ge=0, le=10_000)
     timeout_s: int = Field(default=30, ge=1)
+    deadline_s: int = Field(default=120, ge=1)
+    search: Literal["get", "post"] = "get"
+    ca_file: str = ""
+    client_certificate: str = ""
+    client_key: str = ""
     auth: FhirAuth = FhirAuth()
 
 
@@ -44,10 +67,46 @@ class ClaimSettings(_Strict):
     provider: str = ""
 
 
+class Dft(_Strict):
+    """HL7 v2 DFT^P03 to the integration engine, over MLLP (`host`, `port`) or as files (`folder`).
+
+    `review_queue`: the name of the charge-review queue that this interface feeds; without it only lines that a
+    named person has approved are sent, for a DFT is no draft. `replays`: the receiver takes a message that it
+    has seen (MSH-10) for the same one, so that an unanswered one may be sent again.
+    """
+
+    host: str = ""
+    port: int = Field(default=2575, ge=1, le=65535)
+    folder: str = ""
+    timeout_s: int = Field(default=30, ge=1)
+    sending_application: str = "BHI-FHIR"
+    sending_facility: str = ""
+    receiving_application: str = ""
+    receiving_facility: str = ""
+    version: Literal["2.3", "2.3.1", "2.4", "2.5", "2.5.1"] = "2.5.1"
+    processing_id: Literal["P", "T", "D"] = "P"
+    patient_identifier_system: str = ""
+    review_queue: str = ""
+    replays: bool = False
+
+
 class Delivery(_Strict):
-    sink: Literal["auto", "fhir"] = "auto"
+    """Where drafts go, and what is kept of them on this machine.
+
+    Relative paths, also in a sqlite URL, are relative to the folder of site.toml. `key_*`: the Fernet key
+    (or several, newest first) that encrypts patient data at rest. `keep_months`: how long decisions and the
+    content of drafts are kept; that a line was delivered is kept for ever.
+    """
+
+    sink: Literal["auto", "fhir", "oracle", "dft", "files", "worklist"] = "auto"
     ledger: str = "sqlite:///bhi-fhir.db"
+    key_env: str = ""
+    key_file: str = "bhi-fhir.key"
+    audit: str = "bhi-fhir-audit.ndjson"
+    keep_months: int = Field(default=84, ge=1)
     write_open_month: bool = False
+    folder: str = "bhi-fhir-drafts"
+    dft: Dft = Dft()
 
 
 class Site(_Strict):
