@@ -233,6 +233,20 @@ class CareEpisode:
 
 
 @dataclass(frozen=True, slots=True)
+class Attestation:
+    """What a named person vouches for: that a review requirement of one patient's month is met.
+
+    `reference` is where it is documented: "Type/id", or words such as "paper chart, 12 March".
+    """
+
+    requirement: str
+    by: str
+    on: date
+    because: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
 class Chart:
     """Everything about one patient that a month's decision may rest on."""
 
@@ -254,6 +268,7 @@ class Chart:
     security: tuple[tuple[str, str, str], ...] = ()
     """Security labels of the record: (reference, system, code)."""
     warnings: tuple[str, ...] = ()
+    attested: tuple[Attestation, ...] = ()
 
     def kinds_of(self, person: str) -> frozenset[str]:
         known = self.people.get(person)

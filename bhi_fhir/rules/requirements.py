@@ -296,6 +296,19 @@ def check(case: Case, name: str, level: Level) -> Finding | None:
     found = finding(case.rules, name, level, answer)
     if name == "minutes" and case.code.minutes:
         found = replace(found, cite=case.code.minutes.cite)
+    return _attested(case, found)
+
+
+def _attested(case: Case, found: Finding) -> Finding:
+    """A review requirement that a named person attested is met by that; what blocks cannot be attested."""
+    if found.level != "review" or not found.open:
+        return found
+    for said in case.chart.attested:
+        if said.requirement == found.requirement:
+            because = (
+                f"attested by {said.by} on {said.on}: {said.because} ({said.reference}). The record: {found.because}"
+            )
+            return replace(found, outcome="met", because=because, evidence=(*found.evidence, said.reference))
     return found
 
 
