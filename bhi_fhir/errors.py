@@ -6,7 +6,7 @@
     │   ├── MappingError     a code map: names the file
     │   └── PolicyError      a policy file, or a month nobody has verified: names the file
     └── ServerError          the FHIR server refused or could not be reached  exit status 3
-        ├── Unreachable      no answer at all
+        ├── Unreachable      no answer at all, or the question was never sent
         ├── Refused          an answer that says no
         ├── Conflict         the resource changed under us, or matches more than one
         └── Incomplete       an answer that is not the whole answer
@@ -41,7 +41,16 @@ class ServerError(BhiError):
 
 
 class Unreachable(ServerError):
-    """No answer came: the connection failed or timed out."""
+    """No answer came: the connection failed or timed out, or the server was not asked.
+
+    `sent`: False if certainly nothing reached the FHIR server (no connection, no token, a server that is left
+    alone); True if it is unknown what it did. `passing`: whether the same request may soon succeed.
+    """
+
+    def __init__(self, message: str, *, sent: bool = True, passing: bool = True) -> None:
+        super().__init__(message)
+        self.sent = sent
+        self.passing = passing
 
 
 class Refused(ServerError):

@@ -103,7 +103,7 @@ class Delivery(_Strict):
     key_env: str = ""
     key_file: str = "bhi-fhir.key"
     audit: str = "bhi-fhir-audit.ndjson"
-    keep_months: int = Field(default=84, ge=1)
+    keep_months: int = Field(default=84, ge=13)
     write_open_month: bool = False
     folder: str = "bhi-fhir-drafts"
     dft: Dft = Dft()

@@ -1,124 +1,178 @@
-"""Drafts to a FHIR server: searched for by identifier, then created in one transaction with ifNoneExist.
+"""The FHIR server itself as destination, through the best door that its /metadata offers.
 
-Exactly once: a run that was cut off is run again and finds what it wrote. What is there already is never
-overwritten. A draft that somebody deleted cannot be told from one that never was: that takes the ledger.
+    transaction   all of a patient's new drafts in one Bundle, each with ifNoneExist on its identifier
+    conditional   POST with If-None-Exist, one by one
+    own id        PUT with an id of ours, for a line that was never confirmed (updateCreate)
+    plain         POST after a search: a send that is not answered is a person's to find out
+
+A transaction that the server refuses as a whole is taken apart into single creates. What is there is only
+changed with If-Match; a server without versions is not written to twice.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlencode
 
-from fhir.resources.R4B.chargeitem import ChargeItem
-from fhir.resources.R4B.claim import Claim
-from fhir.resources.R4B.meta import Meta
-from fhir.resources.R4B.provenance import Provenance
-
-from bhi_fhir.delivery.delivered import Delivered, Outcome
-from bhi_fhir.drafts import DraftSite, PatientDrafts, provenance
-from bhi_fhir.errors import Conflict, ServerError
+from bhi_fhir.delivery.line import Content, Draft, Line, Nothing, Receipt, Seen, Several, Standing
+from bhi_fhir.drafts import DraftSite, provenance
+from bhi_fhir.drafts.identity import SYSTEM
+from bhi_fhir.errors import Conflict, Refused, ServerError, Unreachable
+from bhi_fhir.fhir.capabilities import Capabilities
 from bhi_fhir.fhir.client import BhiClient
-from bhi_fhir.fhir.reading import find_by_identifier
-from bhi_fhir.fhir.writing import EntryAnswer, transact
+from bhi_fhir.fhir.reading import find_by_identifier, read, search
+from bhi_fhir.fhir.writing import EntryAnswer, create, put_own_id, transact, update
 
-Draft = ChargeItem | Claim
+Door = Literal["transaction", "conditional", "own id", "plain"]
 
-_NOT_COMPARED = frozenset({"id", "meta", "text", "created"})
-"""What the server writes itself, and the day of the run."""
-
-
-async def deliver(client: BhiClient, drafts: PatientDrafts, site: DraftSite, recorded: datetime) -> list[Delivered]:
-    """One patient's drafts; what became of each, in the order of `drafts.resources`.
-
-    `recorded` is now, for the Provenance. Raises ServerError if the server cannot be reached or refuses
-    everything; running again is then safe.
-    """
-    known = [await _known(client, draft) for draft in drafts.resources]
-    missing = [draft for draft, found in zip(drafts.resources, known, strict=True) if found is None]
-    made = iter(await _create(client, missing, drafts.evidence, site, recorded))
-    return [found or next(made) for found in known]
+_APART = frozenset({400, 403, 404, 405, 422, 501})
+"""A transaction refused so may have failed for one of its entries, or for being a transaction."""
 
 
-async def _known(client: BhiClient, draft: Draft) -> Delivered | None:
-    """What to say of a draft that the server already holds; None if it does not."""
-    system, value = _identifier(draft)
-    found = await find_by_identifier(client, draft.get_resource_type(), system, value)
-    if not found:
-        return None
-    if len(found) > 1:
-        return _left_alone(draft, None, f"{len(found)} resources on the server carry its identifier")
-    return _judged(draft, found[0])
+class FhirSink:
+    """`recorded` tells now, for the Provenance."""
+
+    name = "fhir"
+    drafts = True
+
+    def __init__(self, client: BhiClient, served: Capabilities, site: DraftSite, recorded: datetime) -> None:
+        self._client = client
+        self._served = served
+        self._site = site
+        self._recorded = recorded
+        self.keyed = "plain" not in {self._door(kind) for kind in ("ChargeItem", "Claim")}
+
+    def takes(self, draft: Draft) -> bool:
+        """What /metadata offers; a server that lists no types at all is asked."""
+        kind = draft.resource_type
+        if not self._served.types:
+            return True
+        return self._served.can(kind, "create") or self._door(kind) == "own id"
+
+    def _door(self, kind: str) -> Door:
+        offered = self._served.types.get(kind)
+        if offered is None or offered.conditional_create:
+            return "transaction" if self._served.transaction else "conditional"
+        return "own id" if offered.update_create else "plain"
+
+    # -- looking ------------------------------------------------------------------------------------
+
+    async def look(self, line: Line) -> Seen:
+        if line.reference:
+            try:
+                return _standing(await read(self._client, line.reference))
+            except Refused as refused:
+                if refused.status not in (404, 410):
+                    raise
+                return Nothing(deleted=True)
+        found = await find_by_identifier(self._client, line.draft.resource_type, SYSTEM, line.identifier)
+        if len(found) > 1:
+            return Several(len(found))
+        return _standing(found[0]) if found else Nothing()
+
+    # -- creating -----------------------------------------------------------------------------------
+
+    async def create(self, lines: Sequence[Line]) -> list[Receipt]:
+        if len({self._door(line.draft.resource_type) for line in lines} | {"transaction"}) == 1:
+            return await self._together(lines)
+        return [await self._singly(line) for line in lines]
+
+    async def _together(self, lines: Sequence[Line]) -> list[Receipt]:
+        bundle = _transaction([_conditional_entry(line.draft) for line in lines])
+        try:
+            answers = await transact(self._client, bundle)
+        except Refused as refused:
+            if refused.status in _APART:
+                return [await self._singly(line) for line in lines]
+            return [_failure(refused)] * len(lines)
+        except ServerError as error:
+            return [_failure(error)] * len(lines)
+        return [_receipt(answer) for answer in answers]
+
+    async def _singly(self, line: Line) -> Receipt:
+        draft = line.draft
+        door = self._door(draft.resource_type)
+        if door == "own id":
+            own = f"{draft.resource_type}/{draft.identifier}"
+            return await _sent(put_own_id(self._client, own, {**draft.content, "id": draft.identifier}))
+        condition = None if door == "plain" else _condition(draft)
+        return await _sent(create(self._client, draft.content, if_none_exist=condition))
+
+    # -- changing -----------------------------------------------------------------------------------
+
+    async def change(self, line: Line, draft: Draft) -> Receipt:
+        if not line.version:
+            return Receipt("refused", line.reference, reason="the server has no versions: it must be changed by hand")
+        content = {**draft.content, "id": line.reference.rpartition("/")[2]}
+        return await _sent(update(self._client, line.reference, content, if_match=line.version))
+
+    # -- witness ------------------------------------------------------------------------------------
+
+    async def witness(self, lines: Sequence[Line], evidence: Iterable[str]) -> str:
+        """Write the Provenance of lines that were created; "" or why it was not written.
+
+        A request of its own: only now it is known what was written, and a server may well take charges and no
+        Provenance (Epic). One that was written just before a crash is found and not written again.
+        """
+        try:
+            missing = [line for line in lines if not await self._is_witnessed(line)]
+            if not missing:
+                return ""
+            created = [(_versioned(line), line.content) for line in missing]
+            made = provenance(created, evidence, self._recorded, self._site)
+            await create(self._client, json.loads(made.model_dump_json()))
+        except ServerError as error:
+            return f"Its Provenance was not written: {error}"
+        return ""
+
+    async def _is_witnessed(self, line: Line) -> bool:
+        offered = self._served.types.get("Provenance")
+        if offered is None or "target" not in offered.search_params:
+            return False
+        found = await search(self._client, "Provenance", {"target": line.reference, "_count": "1"})
+        return bool(found.entries)
 
 
-def _judged(draft: Draft, body: bytes) -> Delivered:
-    reference = f"{draft.get_resource_type()}/{json.loads(body).get('id')}"
+def _standing(body: bytes) -> Standing:
+    content: Content = json.loads(body)
+    meta = content.get("meta")
+    version = str(meta.get("versionId") or "") if isinstance(meta, dict) else ""
+    return Standing(f"{content.get('resourceType')}/{content.get('id')}", version, content)
+
+
+async def _sent(sending: Awaitable[EntryAnswer]) -> Receipt:
     try:
-        there = type(draft).model_validate_json(body)
-    except (ValueError, KeyError):  # KeyError: a contained resource of a type that R4B does not know
-        return _left_alone(draft, reference, "what the server holds is no valid R4")
-    if there.status != draft.status:
-        return _left_alone(draft, reference, f"somebody has moved it on to {there.status}")
-    if differing := _differences(draft, there):
-        return _left_alone(draft, reference, f"the server's differs in {', '.join(differing)}")
-    return _report(draft, "unchanged", reference)
-
-
-def _differences(draft: Draft, there: Draft) -> list[str]:
-    """The elements that differ; equal instants and numbers may be spelled differently."""
-    names = sorted(set(type(draft).model_fields) - _NOT_COMPARED)
-    differing = [name for name in names if getattr(draft, name) != getattr(there, name)]
-    # The server may add labels, and must not have lost one.
-    return differing if _labels(draft.meta) <= _labels(there.meta) else ["meta.security", *differing]
-
-
-def _labels(meta: Meta | None) -> set[tuple[str | None, str | None]]:
-    return {(label.system, label.code) for label in (meta and meta.security) or ()}
-
-
-async def _create(
-    client: BhiClient, missing: Sequence[Draft], evidence: Sequence[str], site: DraftSite, recorded: datetime
-) -> list[Delivered]:
-    if not missing:
-        return []
-    try:
-        answers = await transact(client, _transaction([_conditional_entry(draft) for draft in missing]))
-    except Conflict as conflict:
-        return [_left_alone(draft, None, str(conflict)) for draft in missing]
-    written = [
-        (_versioned(answer), draft)
-        for draft, answer in zip(missing, answers, strict=True)
-        if answer.status == 201 and answer.reference
-    ]
-    doubt = await _attest(client, provenance(written, evidence, recorded, site)) if written else ""
-    return [await _after(client, draft, answer, doubt) for draft, answer in zip(missing, answers, strict=True)]
-
-
-async def _after(client: BhiClient, draft: Draft, answer: EntryAnswer, doubt: str) -> Delivered:
-    if isinstance(answer.problem, Conflict):
-        return _left_alone(draft, answer.reference, str(answer.problem))
-    if answer.problem:
-        return replace(_report(draft, "refused", None), reason=str(answer.problem))
-    if answer.status == 201:
-        return replace(_report(draft, "created", answer.reference), reason=doubt)
-    # Another run wrote it between our search and our transaction.
-    return await _known(client, draft) or _left_alone(draft, answer.reference, "the server does not show it")
-
-
-async def _attest(client: BhiClient, made: Provenance) -> str:
-    """Writes the Provenance in a request of its own: only now it is known what was written.
-
-    Returns what went wrong: the drafts stand, and a server may well take charges and no Provenance (Epic).
-    """
-    request = {"method": "POST", "url": "Provenance"}
-    try:
-        (answer,) = await transact(client, _transaction([{"resource": _plain(made), "request": request}]))
+        return _receipt(await sending)
     except ServerError as error:
-        return f"Its Provenance was not written: {error}"
-    return f"Its Provenance was not written: {answer.problem}" if answer.problem else ""
+        return _failure(error)
+
+
+def _receipt(answer: EntryAnswer) -> Receipt:
+    if answer.problem:
+        return _failure(answer.problem)
+    reference, version = answer.reference or "", answer.version or ""
+    if not reference:  # Azure says nothing of a conditional match: the next look finds it
+        return Receipt("unknown", reason="the server does not say where it stands", existed=answer.status == 200)
+    return Receipt("confirmed", reference, version, existed=answer.status == 200)
+
+
+def _failure(error: ServerError) -> Receipt:
+    """What a failed send means: an answer that says no, or none that says anything."""
+    said = str(error)
+    match error:
+        case Conflict():
+            return Receipt("conflict", reason=said)
+        case Refused(status=429):
+            return Receipt("unsent", reason=said, status=429)
+        case Refused(status=status) if status // 100 in (3, 4) and status != 408:
+            return Receipt("refused", reason=said, status=status)
+        case Unreachable(sent=False):
+            return Receipt("unsent", reason=said)
+    # A 5xx may come from a proxy after the server has carried it out; so may a broken or half an answer.
+    return Receipt("unknown", reason=said)
 
 
 def _transaction(entries: list[dict[str, Any]]) -> dict[str, Any]:
@@ -126,28 +180,14 @@ def _transaction(entries: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _conditional_entry(draft: Draft) -> dict[str, Any]:
-    system, value = _identifier(draft)
-    condition = urlencode({"identifier": f"{system}|{value}"})
-    request = {"method": "POST", "url": draft.get_resource_type(), "ifNoneExist": condition}
-    return {"fullUrl": f"urn:uuid:{value}", "resource": _plain(draft), "request": request}
+    request = {"method": "POST", "url": draft.resource_type, "ifNoneExist": _condition(draft)}
+    return {"fullUrl": f"urn:uuid:{draft.identifier}", "resource": draft.content, "request": request}
 
 
-def _plain(resource: Draft | Provenance) -> Any:
-    return json.loads(resource.model_dump_json())
+def _condition(draft: Draft) -> str:
+    """One token and only the query: Firely sent the URL and HAPI choked on references (hapi-fhir #2842, #5651)."""
+    return urlencode({"identifier": f"{SYSTEM}|{draft.identifier}"})
 
 
-def _identifier(draft: Draft) -> tuple[str, str]:
-    own = (draft.identifier or [])[0]
-    return own.system or "", own.value or ""
-
-
-def _versioned(answer: EntryAnswer) -> str:
-    return f"{answer.reference}/_history/{answer.version}" if answer.version else str(answer.reference)
-
-
-def _report(draft: Draft, outcome: Outcome, reference: str | None) -> Delivered:
-    return Delivered(draft.get_resource_type(), _identifier(draft)[1], outcome, reference)
-
-
-def _left_alone(draft: Draft, reference: str | None, reason: str) -> Delivered:
-    return replace(_report(draft, "left-alone", reference), reason=f"Left alone: {reason.rstrip('.')}.")
+def _versioned(line: Line) -> str:
+    return f"{line.reference}/_history/{line.version}" if line.version else line.reference

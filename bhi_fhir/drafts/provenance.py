@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from fhir.resources.R4B.chargeitem import ChargeItem
-from fhir.resources.R4B.claim import Claim
 from fhir.resources.R4B.coding import Coding
-from fhir.resources.R4B.meta import Meta
 from fhir.resources.R4B.provenance import Provenance, ProvenanceAgent, ProvenanceEntity
 from fhir.resources.R4B.reference import Reference
 
@@ -20,18 +18,18 @@ ACTIVITY = "http://terminology.hl7.org/CodeSystem/v3-DataOperation"
 
 
 def provenance(
-    created: Sequence[tuple[str, ChargeItem | Claim]],
+    created: Sequence[tuple[str, Mapping[str, Any]]],
     evidence: Iterable[str],
     recorded: datetime,
     site: DraftSite,
 ) -> Provenance:
     """One write of one patient's drafts.
 
-    `created` pairs each version-specific reference ("ChargeItem/1/_history/1") with what was written there.
+    `created` pairs each version-specific reference ("ChargeItem/1/_history/1") with the JSON written there.
     """
     device = Reference(type="Device", display=f"bhi-fhir {site.version}")
     return Provenance(
-        meta=elements.meta(site, _labels(resource.meta for _, resource in created)),
+        meta=elements.meta(site, _labels(content for _, content in created)),
         target=[Reference(reference=ref) for ref, _ in created],
         recorded=recorded,
         activity=elements.concept(ACTIVITY, "CREATE"),
@@ -40,6 +38,7 @@ def provenance(
     )
 
 
-def _labels(metas: Iterable[Meta | None]) -> list[Coding]:
-    found = {(label.system or "", label.code or ""): label for meta in metas if meta for label in meta.security or ()}
-    return [found[key] for key in sorted(found)]
+def _labels(contents: Iterable[Mapping[str, Any]]) -> list[Coding]:
+    labels = [label for content in contents for label in content.get("meta", {}).get("security", ())]
+    found = {(label.get("system") or "", label.get("code") or ""): label for label in labels}
+    return [Coding(**found[key]) for key in sorted(found)]

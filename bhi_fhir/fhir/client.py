@@ -1,10 +1,13 @@
-"""BhiClient: fhirpy's queries on one pooled httpx client."""
+"""BhiClient: fhirpy's queries on one pool of connections."""
 
 import asyncio
 import json
 import logging
+import random
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import time
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -13,20 +16,23 @@ from urllib.parse import quote, urlencode
 
 import httpx
 import msgspec
-import tenacity
 from fhirpy import AsyncFHIRClient
 from fhirpy.base.utils import AttrDict
 
 from bhi_fhir.errors import Conflict, Incomplete, Refused, ServerError, Unreachable
+from bhi_fhir.fhir import transport
 from bhi_fhir.fhir.connection import Connection
 from bhi_fhir.fhir.gate import Gate
+from bhi_fhir.fhir.manners import Breaker, Clock, Pace, Sleep
 from bhi_fhir.fhir.outcome import issue_codes
 
 Params = Mapping[str, str | Sequence[str]]
+Pairs = Sequence[tuple[str, str]]
 
 ATTEMPTS = 4
 LONGEST_PAUSE_S = 120.0
 FHIR_JSON = "application/fhir+json"
+_FORM = "application/x-www-form-urlencoded"
 
 # httpx logs every URL at INFO, and a FHIR query holds patient ids.
 for _name in ("httpx", "httpcore"):
@@ -48,34 +54,34 @@ class Answer:
 class BhiClient(AsyncFHIRClient):
     """One FHIR server. Use as `async with BhiClient(connection) as client`.
 
-    Every request, also those that fhirpy makes, passes the gate and then the pool. `sleep` waits between
-    attempts. Raises UsageError if the connection's addresses are wrong.
+    Every request, also those that fhirpy makes, passes the gate, the manners and then the pool. `sleep` waits
+    between attempts and for the site's pace, `clock` gives seconds. Raises UsageError if the connection's
+    addresses are wrong.
     """
 
-    def __init__(self, connection: Connection, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    def __init__(
+        self, connection: Connection, *, sleep: Sleep = asyncio.sleep, clock: Clock = time.monotonic
+    ) -> None:
         self.gate = Gate(connection.base_url, connection.aliases)
         super().__init__(self.gate.base_url)
+        self.search_by_post = connection.search_by_post
         self._max_body_bytes = connection.max_body_bytes
+        self._deadline_s = connection.deadline_s
+        self._auth = connection.auth
         self._sleep = sleep
-        self._http = httpx.AsyncClient(
-            auth=connection.auth,
-            headers={"Accept": FHIR_JSON, "User-Agent": "bhi-fhir"},
-            # Requests queue for a connection as long as it takes: those before them have their own timeouts.
-            timeout=httpx.Timeout(connection.timeout_s, connect=min(10.0, connection.timeout_s), pool=None),
-            limits=httpx.Limits(
-                max_connections=connection.concurrency, max_keepalive_connections=connection.concurrency
-            ),
-            # A redirect would carry the credentials past the gate.
-            follow_redirects=False,
-            # A hospital's proxy and CA come by environment; a server on this machine is not behind the proxy.
-            trust_env=not self.gate.loopback,
-        )
+        self._places = asyncio.Semaphore(connection.concurrency)
+        self._pace = Pace(connection.requests_per_second, clock, sleep)
+        self._breaker = Breaker(clock)
+        self._transport = (connection.transport or transport.plain)(connection)
+        silence = connection.timeout_s
+        connect = min(10.0, silence)
+        self._extensions = {"timeout": {"connect": connect, "read": silence, "write": silence, "pool": None}}
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._http.aclose()
+        await self._transport.aclose()
 
     async def ask(
         self,
@@ -83,67 +89,121 @@ class BhiClient(AsyncFHIRClient):
         url: str,
         *,
         data: object = None,
+        form: Pairs | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Sends one request and reads the whole answer.
 
-        `url`: relative to the base, or any link of the server. Only GET is repeated: after a broken
-        connection and on 408, 425, 429 and 5xx. Raises Unreachable, Refused, Conflict, Incomplete; after
-        Unreachable or Incomplete it is unknown what a write did.
+        `url`: relative to the base, or any link of the server. `data`: a resource, as JSON; `form`: the
+        parameters of a POST _search. Only what reads (GET and `form`) is repeated: after a broken connection
+        and on 408, 425, 429 and 5xx. Raises Unreachable, Refused, Conflict, Incomplete; after Unreachable with
+        `sent`, or Incomplete, it is unknown what a write did.
         """
         target = self.gate.admit(url)
-        what = _what(method, target.removeprefix(self.gate.base_url))
-        request = self._http.build_request(method.upper(), target, **_content(data, headers))
-        if request.method == "GET":
-            answer = await self._repeatedly(request, what)
-        else:
-            answer = await self._once(request, what)
+        method = method.upper()
+        what = _what(method, target[len(self.gate.base_url) :])
+        content, headers = _content(data, form, headers)
+        request = httpx.Request(method, target, headers=headers, content=content, extensions=self._extensions)
+        reads = method == "GET" or form is not None
+        answer = await (self._repeatedly(request, what) if reads else self._once(request, what))
         if answer.status // 100 == 2 or answer.status == 304:
             return answer
         raise refusal(what, answer.status, answer.body)
 
-    async def _repeatedly(self, request: httpx.Request, what: str) -> Answer:
-        retrying = tenacity.AsyncRetrying(
-            sleep=self._sleep,
-            stop=tenacity.stop_after_attempt(ATTEMPTS),
-            wait=_pause,
-            retry=tenacity.retry_if_exception_type(Unreachable) | tenacity.retry_if_result(_may_pass),
-            retry_error_callback=_last,
-        )
-        answer: Answer = await retrying(self._once, request, what)
-        return answer
+    async def search_page(self, resource_type: str, params: Params, headers: Mapping[str, str]) -> Answer:
+        """The first page of a search: by GET, or by POST _search where the site wants no parameter in a URL."""
+        if self.search_by_post:
+            form = _pairs(params)
+            return await self.ask("POST", f"{resource_type}/_search", form=form, headers=headers)
+        return await self.ask("GET", self.search_url(resource_type, params), headers=headers)
 
-    async def _once(self, request: httpx.Request, what: str) -> Answer:
+    def search_url(self, path: str, params: Params) -> str:
+        """The address of a search. Raises Incomplete if the path leads elsewhere."""
+        query = urlencode(_pairs(params), safe=":,", quote_via=quote)
+        return self.gate.admit(f"{path}?{query}" if query else path)
+
+    async def _repeatedly(self, request: httpx.Request, what: str) -> Answer:
+        attempt = 1
+        while True:
+            asked = 0.0
+            try:
+                answer = await self._once(request, what, reads=True)
+                if attempt == ATTEMPTS or not _may_pass(answer):
+                    return answer
+                asked = _retry_after(answer.headers)
+            except Unreachable as error:
+                if attempt == ATTEMPTS or not error.passing:
+                    raise
+            await self._sleep(min(max(_backoff(attempt), asked), LONGEST_PAUSE_S))
+            attempt += 1
+
+    async def _once(self, request: httpx.Request, what: str, *, reads: bool = False) -> Answer:
+        """One attempt, in its place of the site's concurrency and at the site's pace."""
+        async with self._places:
+            trying = self._breaker.enter(what)
+            alive: bool | None = None
+            try:
+                await self._pace.turn()
+                answer = await self._timely(request, what, reads)
+                alive = answer.status < 500 or answer.status == 501
+                return answer
+            except Unreachable:
+                alive = False
+                raise
+            except Incomplete:
+                alive = True
+                raise
+            finally:
+                self._breaker.leave(trying, alive)
+
+    async def _timely(self, request: httpx.Request, what: str, reads: bool) -> Answer:
+        doubt = "" if reads else ", and it is unknown whether the server carried it out"
         try:
-            return await self._exchange(request, what)
+            async with asyncio.timeout(self._deadline_s):
+                return await self._authorised(request, what)
         # Not chained: h11 quotes a bad header, credentials included, and httpx holds the URL.
-        except httpx.DecodingError:
-            raise Incomplete(f"{what}: the answer's compression is broken.") from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             # Before the first byte is sent: the text speaks of name, port and certificate only.
-            raise Unreachable(f"{what}: no connection to {self.gate.base_url} ({error or 'timed out'}).") from None
+            said = f"{what}: no connection to {self.gate.base_url} ({error or 'timed out'})."
+            raise Unreachable(said, sent=False) from None
+        except httpx.ProxyError:
+            raise Unreachable(f"{what}: the proxy gives no connection.", sent=False) from None
         except httpx.TransportError as error:
             kind = "timed out" if isinstance(error, httpx.TimeoutException) else "broke"
-            doubt = "" if request.method == "GET" else ", and it is unknown whether the server carried it out"
             raise Unreachable(f"{what}: the connection {kind}{doubt}.") from None
+        except TimeoutError:
+            said = f"{what}: the whole answer took longer than {self._deadline_s:g} s{doubt}."
+            raise Unreachable(said, passing=False) from None
+
+    async def _authorised(self, request: httpx.Request, what: str) -> Answer:
+        if self._auth is None:
+            return await self._exchange(request, what)
+        flow = self._auth.async_auth_flow(request)
+        try:
+            request = await anext(flow)
+            while True:
+                answer = await self._exchange(request, what)
+                try:
+                    request = await flow.asend(httpx.Response(answer.status, headers=answer.headers))
+                except StopAsyncIteration:
+                    return answer
+        finally:
+            await flow.aclose()
 
     async def _exchange(self, request: httpx.Request, what: str) -> Answer:
-        response = await self._http.send(request, stream=True)
+        response = await self._transport.handle_async_request(request)
         try:
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > self._max_body_bytes:
-                    raise Incomplete(f"{what}: the answer is larger than {self._max_body_bytes} bytes.")
-            return Answer(response.status_code, response.headers, bytes(body))
+            body = await _whole_body(response, self._max_body_bytes)
+        except (_TooLarge, zlib.error) as error:
+            why = f"larger than {self._max_body_bytes} bytes" if isinstance(error, _TooLarge) else "badly compressed"
+            raise Incomplete(f"{what}: the answer is {why}.") from None
         finally:
             await response.aclose()
+        return Answer(response.status_code, response.headers, body)
 
     def _build_request_url(self, path: str, params: Mapping[str, Any] | None) -> str:
         """fhirpy's own accepts any absolute URL that contains the base URL somewhere."""
-        pairs = [(name, one) for name, value in (params or {}).items() for one in _listed(value)]
-        query = urlencode(pairs, safe=":,", quote_via=quote)
-        return self.gate.admit(f"{path}?{query}" if query else path)
+        return self.search_url(path, params or {})
 
     async def _do_request(
         self,
@@ -156,8 +216,10 @@ class BhiClient(AsyncFHIRClient):
         returning_status: bool = False,
     ) -> Any:
         """What fhirpy calls for everything that it does."""
-        url = self._build_request_url(path, params)
-        answer = await self.ask(method, url, data=data, headers=extra_headers)
+        if self.search_by_post and params and method.upper() == "GET" and re.fullmatch(r"[A-Za-z]+", path):
+            answer = await self.search_page(path, params, extra_headers or {})
+        else:
+            answer = await self.ask(method, self._build_request_url(path, params), data=data, headers=extra_headers)
         content = _attributes(_what(method, path), answer) if answer.body else None
         return (content, answer.status) if returning_status else content
 
@@ -204,10 +266,50 @@ def _what(method: str, path: str) -> str:
     return f"{method.upper()} {named[1] if named else other}"
 
 
-def _content(data: object, headers: Mapping[str, str] | None) -> dict[str, Any]:
-    if data is None:
-        return {"headers": headers}
-    return {"content": _encode(data), "headers": {"Content-Type": FHIR_JSON, **(headers or {})}}
+_HEADERS = {"Accept": FHIR_JSON, "Accept-Encoding": "gzip", "User-Agent": "bhi-fhir"}
+
+
+def _content(
+    data: object, form: Pairs | None, headers: Mapping[str, str] | None
+) -> tuple[bytes | None, dict[str, str]]:
+    """Body and headers of a request."""
+    if form is not None:
+        return urlencode(form).encode(), {**_HEADERS, "Content-Type": _FORM, **(headers or {})}
+    if data is not None:
+        return _encode(data), {**_HEADERS, "Content-Type": FHIR_JSON, **(headers or {})}
+    return None, {**_HEADERS, **(headers or {})}
+
+
+class _TooLarge(Exception):
+    pass
+
+
+async def _whole_body(response: httpx.Response, limit: int) -> bytes:
+    """Decompressed, never more than `limit` bytes in memory. Raises _TooLarge, zlib.error."""
+    body = bytearray()
+    inflate = _inflater(response.headers.get("content-encoding", ""))
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    async for chunk in response.stream:
+        # httpx would first unpack the whole chunk: 64 KB may hold 64 MB.
+        body += inflate.decompress(chunk, limit + 1 - len(body)) if inflate else chunk
+        if len(body) > limit:
+            raise _TooLarge
+    if inflate and body and not inflate.eof:
+        raise zlib.error
+    return bytes(body)
+
+
+def _inflater(encoding: str) -> "zlib._Decompress | None":
+    encoding = encoding.strip().lower()
+    if encoding in {"", "identity"}:
+        return None
+    if encoding not in {"gzip", "x-gzip", "deflate"}:
+        raise zlib.error  # not asked for
+    return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+
+
+def _pairs(params: Mapping[str, Any]) -> Pairs:
+    return [(name, one) for name, value in params.items() for one in _listed(value)]
 
 
 def _listed(value: Any) -> list[str]:
@@ -225,20 +327,9 @@ def _may_pass(answer: Answer) -> bool:
     return answer.status in {408, 425, 429} or (answer.status >= 500 and answer.status != 501)
 
 
-def _last(state: tenacity.RetryCallState) -> Any:
-    assert state.outcome is not None
-    return state.outcome.result()
-
-
-_backoff = tenacity.wait_random_exponential(multiplier=0.5, max=20.0)
-
-
-def _pause(state: tenacity.RetryCallState) -> float:
-    """Seconds before the next attempt: jittered and doubling, or longer if the server asks for it."""
-    asked = 0.0
-    if state.outcome is not None and not state.outcome.failed:
-        asked = _retry_after(state.outcome.result().headers)
-    return min(max(_backoff(state), asked), LONGEST_PAUSE_S)
+def _backoff(attempt: int) -> float:
+    """Seconds before the next attempt: anything up to 0.5, 1, 2 s and so on, never the same for all clients."""
+    return random.uniform(0.0, min(20.0, 0.5 * 2 ** (attempt - 1)))
 
 
 def _retry_after(headers: httpx.Headers) -> float:

@@ -19,6 +19,8 @@ from bhi_fhir.errors import Incomplete, UsageError
 _VISIBLE = re.compile(r"[!-\[\]-~]{1,2000}")
 _HOST = re.compile(r"[a-z0-9._:-]+")  # no userinfo, no %, no unicode; colons for IPv6
 _QUERY = re.compile(r"[^\x00-\x1f\x7f#\ud800-\udfff]{0,60000}")
+# `Encounter`, `Patient/maria`, `Claim/$submit`: nothing here can lead anywhere but under the base.
+_PLAIN = re.compile(r"[A-Za-z0-9_$-]+(?:/[A-Za-z0-9_$-]+)*")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -56,6 +58,7 @@ class Gate:
         if base.scheme == "http" and not base.loopback:
             raise UsageError("[fhir] base_url: http is for this machine only; use https.")
         self.base_url = base.origin + base.path
+        self._under = self.base_url + "/"
         self.loopback = base.loopback
         # An alias without a path is another spelling of the origin and has the base's path.
         others = [_configured("aliases", alias) for alias in aliases]
@@ -68,6 +71,9 @@ class Gate:
         link leads anywhere else.
         """
         head, mark, query = url.partition("?")
+        relative = head.removeprefix(self._under)
+        if len(head) < 2000 and _PLAIN.fullmatch(relative) and _QUERY.fullmatch(query):
+            return self._under + relative + mark + query
         target = self._target(head, is_query_only=bool(mark))
         if target is None or not _QUERY.fullmatch(query):
             raise Incomplete("A link has odd characters or an odd path and is not followed.")

@@ -5,6 +5,7 @@ What comes back is the raw JSON of each resource; `views` parses it.
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -16,6 +17,7 @@ from bhi_fhir.fhir.outcome import UNREADABLE, withheld_sentences
 
 MAX_PAGES = 1_000
 MAX_RESOURCES = 100_000
+MAX_BYTES = 512 * 2**20
 
 _REFERENCE = re.compile(r"([A-Z][A-Za-z]{2,39})/[A-Za-z0-9.-]{1,64}(/_history/[A-Za-z0-9.-]{1,64})?")
 # They shape the answer and do not choose what is in it.
@@ -26,8 +28,8 @@ _SHAPING = frozenset({"_count", "_elements", "_format", "_pretty", "_sort", "_su
 class SearchResult:
     """All pages of a search.
 
-    `entries`: the JSON of each resource in the server's order, includes among them, OperationOutcomes not; a
-    resource that stands on two pages comes twice. `full_urls`: the fullUrl of each entry. `withheld`: one
+    `entries`: the JSON of each resource in the server's order, includes among them, OperationOutcomes not; of a
+    resource that stands on two pages the highest version. `full_urls`: the fullUrl of each entry. `withheld`: one
     sentence, without patient data, for all that was kept back or lost. `notes`: what makes the answer wider,
     never narrower, than asked; the caller filters again anyway.
     """
@@ -59,13 +61,15 @@ async def search(
     # A server that ignores an unknown parameter widens the search, hence strict. HAPI repeats a search from
     # its cache for 60 s, and so would not show what was just written.
     headers = {"Prefer": "handling=strict", "Cache-Control": "no-cache"}
-    url = client._build_request_url(resource_type, params)
+    what = f"GET {resource_type}"
     reading = _Reading(resource_type, max_resources)
-    page = await _page(client, url, resource_type, headers)
+    page = _parsed(await client.search_page(resource_type, params, headers), what)
     reading.take(page)
     reading.compare_self(page, params)
-    seen = {url}
+    seen: set[str] = set()
     while (next_url := reading.follow(page, client.gate)) is not None:
+        if not seen:
+            seen.add(client.search_url(resource_type, params))
         if next_url in seen:
             reading.lose("the pages go round in a circle")
             break
@@ -74,7 +78,7 @@ async def search(
             break
         seen.add(next_url)
         try:
-            page = await _page(client, next_url, resource_type, headers)
+            page = _parsed(await client.ask("GET", next_url, headers=headers), what)
         except ServerError as error:
             reading.lose(f"page {len(seen)} is lost ({str(error).rstrip('.')})")
             break
@@ -115,6 +119,7 @@ async def find_by_identifier(client: BhiClient, resource_type: str, system: str,
 
 class _Head(msgspec.Struct):
     resourceType: str  # noqa: N815
+    id: Any = None
 
 
 class _Link(msgspec.Struct):
@@ -132,19 +137,35 @@ class _Entry(msgspec.Struct):
     search: _Mode | None = None
 
 
-class _Page(msgspec.Struct, tag_field="resourceType", tag="Bundle"):
+class _Bundle(msgspec.Struct, tag_field="resourceType", tag="Bundle"):
     type: str | None = None
     total: int | None = None
     link: list[_Link] = []
-    entry: list[msgspec.Raw] = []  # each parsed by itself: a broken one must not cost the page
 
     def link_to(self, relation: str) -> str | None:
         return next((link.url for link in self.link if link.relation == relation), None)
 
 
+class _Page(_Bundle, tag_field="resourceType", tag="Bundle"):
+    entry: list[_Entry] = []
+
+
+class _BrokenPage(_Bundle, tag_field="resourceType", tag="Bundle"):
+    entry: list[msgspec.Raw] = []  # each parsed by itself: a broken one must not cost the page
+
+
 class _Identifier(msgspec.Struct):
     system: str | None = None
     value: str | None = None
+
+
+class _Meta(msgspec.Struct, frozen=True):
+    versionId: str = ""  # noqa: N815
+    lastUpdated: str = ""  # noqa: N815
+
+
+class _Versioned(msgspec.Struct):
+    meta: _Meta = _Meta()
 
 
 class _Identified(_Head):
@@ -154,6 +175,8 @@ class _Identified(_Head):
 _decode_head = msgspec.json.Decoder(_Head).decode
 _decode_entry = msgspec.json.Decoder(_Entry).decode
 _decode_page = msgspec.json.Decoder(_Page).decode
+_decode_broken_page = msgspec.json.Decoder(_BrokenPage).decode
+_decode_versioned = msgspec.json.Decoder(_Versioned).decode
 _decode_identified = msgspec.json.Decoder(_Identified).decode
 
 
@@ -167,30 +190,46 @@ class _Reading:
     full_urls: list[str | None] = field(default_factory=list)
     withheld: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    size: int = 0
     matches: int = 0
     total: int | None = None
+    _places: dict[tuple[str, str], int] = field(default_factory=dict)
+    _matched: set[tuple[str, str]] = field(default_factory=set)
 
-    def take(self, page: _Page) -> None:
+    def take(self, page: _Page | _BrokenPage) -> None:
         self.total = page.total if page.total is not None else self.total
-        for raw in page.entry:
+        for each in page.entry:
             try:
-                entry = _decode_entry(raw)
-                kind = _decode_head(entry.resource).resourceType
+                entry = each if isinstance(each, _Entry) else _decode_entry(each)
+                head = _decode_head(entry.resource)
             except UNREADABLE:
                 self.lose("an entry is broken or has no resource")
                 continue
-            self._keep(entry, kind)
+            self._keep(entry, head)
 
-    def _keep(self, entry: _Entry, kind: str) -> None:
+    def _keep(self, entry: _Entry, head: _Head) -> None:
         mode = entry.search.mode if entry.search else None
-        if kind == "OperationOutcome" or mode == "outcome":
+        if head.resourceType == "OperationOutcome" or mode == "outcome":
             self.withheld += withheld_sentences(entry.resource, self.resource_type)
             return
-        self.matches += mode != "include"
-        self.entries.append(bytes(entry.resource))
+        body = bytes(entry.resource)
+        key = (head.resourceType, head.id) if isinstance(head.id, str) else None
+        if mode != "include" and key not in self._matched:
+            self.matches += 1
+            if key:
+                self._matched.add(key)
+        place = self._places.get(key) if key else None
+        if place is not None:  # the same one again: pages shift while the record grows
+            if _version(body) > _version(self.entries[place]):
+                self.entries[place] = body
+            return
+        if key:
+            self._places[key] = len(self.entries)
+        self.entries.append(body)
         self.full_urls.append(entry.fullUrl)
+        self.size += len(body)
 
-    def follow(self, page: _Page, gate: Gate) -> str | None:
+    def follow(self, page: _Bundle, gate: Gate) -> str | None:
         """The next page's URL; None at the end, or where the rest is lost."""
         link = page.link_to("next")
         if link is None:
@@ -198,6 +237,9 @@ class _Reading:
             return None
         if len(self.entries) >= self.max_resources:
             self.lose(f"there are more than {self.max_resources} resources")
+            return None
+        if self.size >= MAX_BYTES:
+            self.lose(f"it is larger than {MAX_BYTES} bytes")
             return None
         try:
             return gate.admit(link)
@@ -213,10 +255,10 @@ class _Reading:
         if self.total is not None and self.matches < self.total:
             self.lose(f"the server counts {self.total} and gave {self.matches}")
 
-    def compare_self(self, page: _Page, params: Params) -> None:
+    def compare_self(self, page: _Bundle, params: Params) -> None:
         """The self link says which parameters the server understood."""
         link = page.link_to("self")
-        if link is None:
+        if link is None or "?" not in link:  # after a POST _search some leave the parameters out
             return
         used = {_name(name) for name, _ in parse_qsl(urlsplit(link).query, keep_blank_values=True)}
         dropped = sorted({_name(name) for name in params} - used - _SHAPING)
@@ -228,19 +270,28 @@ class _Reading:
         return SearchResult(tuple(self.entries), tuple(self.full_urls), tuple(withheld), tuple(self.notes))
 
 
-async def _page(client: BhiClient, url: str, resource_type: str, headers: dict[str, str]) -> _Page:
-    answer = await client.ask("GET", url, headers=headers)
-    return _parsed(answer, f"GET {resource_type}")
-
-
-def _parsed(answer: Answer, what: str) -> _Page:
+def _parsed(answer: Answer, what: str) -> _Page | _BrokenPage:
+    page: _Page | _BrokenPage
     try:
         page = _decode_page(answer.body)
     except UNREADABLE:
-        raise not_whole(what, answer) from None
+        try:
+            page = _decode_broken_page(answer.body)
+        except UNREADABLE:
+            raise not_whole(what, answer) from None
     if page.type not in {None, "searchset"}:
         raise Incomplete(f"{what}: the server answered with a Bundle that is no searchset.")
     return page
+
+
+def _version(body: bytes) -> tuple[int, str]:
+    """Orders the versions of one resource: by number, else by the instant of the last update."""
+    try:
+        meta = _decode_versioned(body).meta
+    except UNREADABLE:
+        return (-1, "")
+    number = meta.versionId
+    return (int(number) if number.isascii() and number.isdigit() and len(number) < 20 else 0, meta.lastUpdated)
 
 
 def _name(param: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bhi_fhir import __version__
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import Chart, SetAside, Withheld
 from bhi_fhir.domain.time import ServiceMonth
@@ -33,6 +35,10 @@ class Decided:
 
 @dataclass(frozen=True)
 class Desk:
+    """`folder` is the site's; `fingerprint` a digest of it, of the overrides and of the program."""
+
+    folder: Path
+    fingerprint: str
     site: Site
     terms: Terminology
     reading: SiteReading
@@ -42,6 +48,7 @@ class Desk:
     @classmethod
     def open(cls, folder: Path, month: str, overrides: Iterable[str] = ()) -> Desk:
         """Read a site's folder for one month. UsageError for anything wrong with either."""
+        overrides = tuple(overrides)
         site = load_site(folder, overrides)
         try:
             service_month = ServiceMonth.parse(month, site.zone)
@@ -51,7 +58,13 @@ class Desk:
         terms = Terminology([base, folder])
         if problems := check(base, folder).problems:
             raise MappingError(f"{folder}: {problems[0]} (bhi-fhir mappings check shows all)")
-        return cls(site, terms, site_reading(folder), service_month, rules_of(service_month.index))
+        fingerprint = _fingerprint(folder, overrides)
+        return cls(folder, fingerprint, site, terms, site_reading(folder), service_month, rules_of(service_month.index))
+
+    def for_month(self, month: str) -> Desk:
+        """The same site for another month."""
+        other = ServiceMonth.parse(month, self.site.zone)
+        return replace(self, month=other, rules=rules_of(other.index))
 
     def decide(self, sources: Iterable[Source], withheld: Iterable[Withheld] = ()) -> Decided:
         """Everything in `sources` is one record, of one patient or many; whole but for what is `withheld`."""
@@ -65,5 +78,15 @@ class Desk:
         decisions = []
         for chart in found.charts:
             noted = replace(chart, warnings=chart.warnings + notes) if notes else chart
-            decisions.append((decide(noted, self.month, self.rules, self.site.switches), noted))
+            decisions.append((self.decide_chart(noted), noted))
         return Decided(tuple(decisions), found.set_aside)
+
+    def decide_chart(self, chart: Chart) -> Decision:
+        return decide(chart, self.month, self.rules, self.site.switches)
+
+
+def _fingerprint(folder: Path, overrides: Iterable[str]) -> str:
+    digest = hashlib.sha256("\n".join((__version__, *overrides)).encode())
+    for file in sorted(f for f in folder.iterdir() if f.suffix in (".toml", ".json") and f.is_file()):
+        digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()

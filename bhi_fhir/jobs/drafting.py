@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
+from typing import Any
 
 from bhi_fhir import __version__
-from bhi_fhir.drafts import DraftRun, DraftSite, draft_bundle
+from bhi_fhir.delivery.line import Draft
+from bhi_fhir.domain.decision import Decision
+from bhi_fhir.drafts import DraftRun, DraftSite, PatientDrafts, draft_bundle
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.evaluate import Evaluation
 from bhi_fhir.policy.model import RULESET
@@ -38,3 +42,47 @@ def bundle(done: Evaluation, created: date) -> str:
     """The Bundle of `--format fhir`."""
     decided = [(r.file, r.decision, r.chart) for r in done.results]
     return str(draft_bundle(decided, done.set_aside, draft_run(done.desk, created)).model_dump_json(indent=2))
+
+
+def delivery_drafts(drafts: PatientDrafts, decision: Decision) -> tuple[Draft, ...]:
+    """The same drafts as delivery takes them: plain JSON, and beside it what only some destinations want."""
+    diagnoses = sorted({_code(d.diagnosisCodeableConcept) for claim in drafts.claims for d in claim.diagnosis or ()})
+    charges = [
+        Draft(
+            identifier=(charge.identifier or [])[0].value or "",
+            resource_type="ChargeItem",
+            code=_code(charge.code),
+            content=_plain(charge),
+            served=_served(decision, _code(charge.code)),
+            diagnoses=tuple(diagnoses),
+        )
+        for charge in drafts.charge_items
+    ]
+    claims = [
+        Draft(
+            identifier=(claim.identifier or [])[0].value or "",
+            resource_type="Claim",
+            code=str((claim.careTeam or [])[0].provider.reference),
+            content=_plain(claim),
+        )
+        for claim in drafts.claims
+    ]
+    return (*charges, *claims)
+
+
+def _served(decision: Decision, code: str) -> tuple[tuple[str, int], ...]:
+    return tuple(
+        (str(day), units)
+        for line in decision.lines
+        if line.code == code
+        for day, units in line.days or ((line.date_of_service, line.units),)
+    )
+
+
+def _code(concept: Any) -> str:
+    return str((concept.coding or [])[0].code)
+
+
+def _plain(resource: Any) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(resource.model_dump_json())
+    return content

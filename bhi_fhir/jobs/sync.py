@@ -1,83 +1,89 @@
 """A month against the site's FHIR server: roster, records, decisions, and with `write` the drafts.
 
-Patients are read side by side up to the site's concurrency and held one at a time each.
+Patients are read side by side up to the site's concurrency, and what was made of each goes to the ledger at once:
+memory does not grow with the roster, and a run that was cut off is gone on with where it stood. A patient whose
+earlier months were delivered has them decided again from the same record: late entries are found so.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
-import httpx
+import msgspec
 
-from bhi_fhir.delivery.delivered import Delivered
-from bhi_fhir.delivery.fhir_sink import deliver
+from bhi_fhir.delivery.delivered import OUTCOMES, Delivered
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import SetAside
-from bhi_fhir.drafts import DraftRun, PatientDrafts, draft
-from bhi_fhir.errors import ServerError, SiteError, UsageError
-from bhi_fhir.fhir.capabilities import capabilities
-from bhi_fhir.fhir.client import BhiClient
-from bhi_fhir.fhir.connection import Connection, basic, bearer
+from bhi_fhir.domain.time import ServiceMonth
+from bhi_fhir.errors import BhiError, ServerError, SiteError, UsageError
 from bhi_fhir.jobs.desk import Desk
-from bhi_fhir.jobs.drafting import draft_run
-from bhi_fhir.jobs.patient_record import RecordReader
+from bhi_fhir.jobs.month_work import MonthWork, PatientMonth
+from bhi_fhir.jobs.office import Office, opened
 from bhi_fhir.jobs.roster import Roster, roster
-from bhi_fhir.settings import FhirAuth, Site
 
-
-@dataclass(frozen=True)
-class PatientMonth:
-    """One patient's part of a sync. `failed`: why the record could not be read or the drafts not be sent."""
-
-    patient: str
-    decision: Decision | None = None
-    drafts: PatientDrafts | None = None
-    delivered: tuple[Delivered, ...] = ()
-    set_aside: tuple[SetAside, ...] = ()
-    failed: str = ""
+FILING_MONTHS = 12
+"""Medicare takes a claim for one calendar year after the service (42 CFR 424.44(a)): so long are late entries
+looked for."""
 
 
 @dataclass
 class Report:
-    """A whole sync; the counts add up to the roster."""
+    """A whole sync; the counts add up to the roster.
 
-    desk: Desk
+    What each patient's month came to stands in the ledger: `months` reads it one by one, by patient. `late` are
+    the earlier months that came out differently than they were delivered.
+    """
+
+    office: Office
     roster: Roster
+    patients: tuple[str, ...]
     wrote: bool
-    months: list[PatientMonth] = field(default_factory=list)
+    resumed: int
+    tally: Counter[str] = field(default_factory=Counter)
+    late: list[PatientMonth] = field(default_factory=list)
+    reread: tuple[str, ...] = ()
+
+    @property
+    def desk(self) -> Desk:
+        return self.office.desk
+
+    def months(self) -> Iterator[PatientMonth]:
+        for patient in self.patients:
+            kept = self.office.ledger.kept(patient, str(self.desk.month))
+            if kept is not None:
+                yield msgspec.convert(kept, PatientMonth, strict=False)
 
     @property
     def decisions(self) -> list[Decision]:
-        return [m.decision for m in self.months if m.decision]
+        return [m.decision for m in self.months() if m.decision]
 
     @property
     def set_aside(self) -> list[SetAside]:
-        return [s for m in self.months for s in m.set_aside]
+        return [s for m in self.months() for s in m.set_aside]
 
     @property
     def failed(self) -> list[PatientMonth]:
-        return [m for m in self.months if m.failed]
+        return [m for m in self.months() if m.failed]
+
+    def count(self, month: PatientMonth) -> None:
+        """One patient's month into the counts."""
+        self.tally["read"] += 1
+        self.tally["failed" if month.failed else "decided"] += 1
+        self.tally["indeterminate"] += bool(month.decision and month.decision.withheld)
+        self.tally["drafts"] += len(month.drafts)
+        self.tally["set aside"] += len(month.set_aside)
+        self.tally.update(d.outcome for d in month.delivered)
 
     def counts(self) -> dict[str, int]:
-        outcomes = Counter(d.outcome for m in self.months for d in m.delivered)
-        return {
-            "roster": len(self.roster.patients),
-            "decided": len(self.decisions),
-            "failed": len(self.failed),
-            "indeterminate": sum(bool(d.withheld) for d in self.decisions),
-            "drafts": sum(len(m.drafts.resources) for m in self.months if m.drafts),
-            "created": outcomes["created"],
-            "unchanged": outcomes["unchanged"],
-            "left alone": outcomes["left-alone"],
-            "refused": outcomes["refused"],
-            "set aside": len(self.set_aside),
-        }
+        """read = decided + failed = patients; drafts and more = the outcomes together."""
+        always = ("created", "updated", "withdrawn", "unchanged", "left-alone")
+        shown = [o for o in OUTCOMES if o in always or self.tally[o]]
+        names = ("read", "decided", "failed", "indeterminate", "drafts", *shown, "set aside")
+        return {"roster": len(self.patients), **{name: self.tally[name] for name in names}}
 
 
 Progress = Callable[[int, int], None]
@@ -85,36 +91,58 @@ Progress = Callable[[int, int], None]
 
 
 async def sync(
-    desk: Desk, *, write: bool, now: datetime, progress: Progress, started: Callable[[Roster], None]
+    desk: Desk,
+    *,
+    write: bool,
+    now: datetime,
+    progress: Progress,
+    started: Callable[[Roster], None],
+    afresh: bool = False,
 ) -> Report:
-    """Read, decide, and with `write` deliver. UsageError or ServerError where nothing can begin."""
+    """Read, decide, and with `write` deliver. UsageError or ServerError where nothing can begin.
+
+    `afresh`: a run that was cut off is not gone on with.
+    """
     _may_write(desk, write, now)
-    async with BhiClient(connection(desk.site)) as client:
-        served = await capabilities(client)
-        found = await roster(client, desk)
+    async with opened(desk, now, write=write) as office:
+        found = await roster(office.client, desk)
         started(found)
-        report = Report(desk, found, write)
-        work = _Work(
-            desk,
-            RecordReader(client, served, desk.reading),
-            draft_run(desk, now.astimezone(desk.site.zone).date()),
-            write,
-            now,
-        )
-        places = asyncio.Semaphore(desk.site.fhir.concurrency)
-
-        async def one(patient: str) -> PatientMonth:
-            async with places:
-                done = await work.patient(patient)
-            report.months.append(done)
-            progress(len(report.months), len(found.patients))
-            return done
-
-        async with asyncio.TaskGroup() as group:
-            for patient in found.patients:
-                group.create_task(one(patient))
-        report.months.sort(key=lambda m: m.patient)
+        month = str(desk.month)
+        ledger = office.ledger
+        earlier = _earlier(desk.month, ledger.delivered_months())
+        patients = tuple(sorted({*found.patients, *ledger.patients([month, *earlier])}))
+        run, resumed = ledger.begin(month, desk.fingerprint, wrote=write, afresh=afresh)
+        done = ledger.done(run, month) if resumed else set()
+        report = Report(office, found, patients, write, len(done), reread=earlier)
+        for kept in report.months() if done else ():
+            if ledger.key(kept.patient) in done:
+                report.count(kept)
+        work = MonthWork(office, run, earlier)
+        await _all(work, [p for p in patients if ledger.key(p) not in done], report, progress)
+        ledger.end(run)
+        if write:
+            ledger.forget_before(_months_before(desk.month, desk.site.delivery.keep_months))
         return report
+
+
+async def _all(work: MonthWork, patients: list[str], report: Report, progress: Progress) -> None:
+    """As many patients at a time as the site allows requests: what waits for one never holds up another."""
+    waiting = iter(patients)
+
+    async def one_after_another() -> None:
+        for patient in waiting:
+            month, late = await work.patient(patient)
+            report.count(month)
+            report.late += late
+            progress(report.tally["read"], len(report.patients))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(work.office.desk.site.fhir.concurrency, len(patients))):
+                group.create_task(one_after_another())
+    except BaseExceptionGroup as several:
+        # What fails for one here fails for all: the ledger, the audit, a fault of ours.
+        raise next((e for e in several.exceptions if isinstance(e, BhiError)), several.exceptions[0]) from None
 
 
 def _may_write(desk: Desk, write: bool, now: datetime) -> None:
@@ -130,49 +158,13 @@ def _may_write(desk: Desk, write: bool, now: datetime) -> None:
         raise SiteError("site.toml: fhir.base_url is missing, the address of the site's FHIR server")
 
 
-@dataclass
-class _Work:
-    desk: Desk
-    reader: RecordReader
-    run: DraftRun
-    write: bool
-    now: datetime
-
-    async def patient(self, patient: str) -> PatientMonth:
-        """One patient from record to delivery; a server's failure costs this patient only."""
-        try:
-            record = await self.reader.read(patient)
-            decided = self.desk.decide(record.sources, record.withheld)
-            mine = [(d, c) for d, c in decided.decisions if d.patient == patient]
-            if not mine:
-                return PatientMonth(patient, set_aside=decided.set_aside, failed="the record is merged or not readable")
-            decision, chart = mine[0]
-            drafts = draft(decision, chart, self.run)
-            done: list[Delivered] = []
-            if self.write and drafts.resources:
-                done = await deliver(self.reader.client, drafts, self.run.site, self.now)
-            return PatientMonth(patient, decision, drafts, tuple(done), decided.set_aside)
-        except ServerError as error:
-            return PatientMonth(patient, failed=str(error))
+def _earlier(month: ServiceMonth, delivered: list[str]) -> tuple[str, ...]:
+    """The delivered months before this one whose claims may still be filed."""
+    return tuple(m for m in delivered if _months_before(month, FILING_MONTHS) <= m < str(month))
 
 
-def connection(site: Site) -> Connection:
-    """The site's FHIR server, with its secrets from the environment or a file."""
-    fhir = site.fhir
-    auth: httpx.Auth | None = None
-    if fhir.auth.kind == "basic":
-        auth = basic(fhir.auth.user, _secret(fhir.auth))
-    elif fhir.auth.kind == "bearer":
-        auth = bearer(_secret(fhir.auth))
-    return Connection(fhir.base_url, tuple(fhir.aliases), fhir.concurrency, float(fhir.timeout_s), auth)
+def _months_before(month: ServiceMonth, number: int) -> str:
+    return str(ServiceMonth(month.index - number, month.zone))
 
 
-def _secret(auth: FhirAuth) -> str:
-    if auth.secret_env and auth.secret_env in os.environ:
-        return os.environ[auth.secret_env].strip()
-    if auth.secret_file:
-        try:
-            return Path(auth.secret_file).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise SiteError(f"fhir.auth.secret_file cannot be read: {error.strerror}") from error
-    raise SiteError("fhir.auth: name secret_env (a variable that is set) or secret_file for the secret")
+__all__ = ["PatientMonth", "Report", "ServerError", "sync"]

@@ -1,0 +1,143 @@
+"""What to do about one line: pure, from what the ledger remembers, what is wanted now, and what stands there.
+
+The promises of this file: nothing that a person has touched, approved, billed or deleted is ever touched; nothing
+is handed over again whose first hand-over may still arrive; nothing is taken back on the word of half a record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from bhi_fhir.delivery.comparing import differences
+from bhi_fhir.delivery.line import WITHDRAWN, Draft, Line, Nothing, Seen, Several, Standing
+
+Action = Literal["create", "update", "withdraw", "keep", "rest", "hold", "leave"]
+"""create    hand it over
+update    it is ours and untouched, and another content is wanted
+withdraw  it is ours and untouched, and no longer supported
+keep      it stands there as wanted
+rest      nothing is wanted and nothing stands there
+hold      not now: something must become clear first
+leave     a person's, or a riddle for one: never touched, reported
+"""
+
+_STOOD = frozenset({"sent", "confirmed", "left", "conflict"})
+_ARRIVES = 3600.0
+"""Seconds within which an unanswered send may still arrive at a destination that does not show it yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """`line`: what the ledger is to remember before anything is sent. `because`: for hold and leave."""
+
+    action: Action
+    line: Line
+    because: str = ""
+
+
+def reconcile(line: Line, wanted: Draft | None, seen: Seen, *, whole: bool, keyed: bool, age_s: float) -> Step:
+    """`whole`: the record was read whole, so that what is not wanted is not supported.
+
+    `keyed`: a send may be repeated. `age_s`: seconds since the line last changed.
+    """
+    match seen:
+        case Several(count):
+            return _leave(line, f"{count} resources carry its identifier", "conflict")
+        case Standing():
+            return _standing(line, wanted, seen, whole=whole)
+        case Nothing(deleted):
+            if (deleted or line.reference or line.state in _STOOD) and line.state != "withdrawn":
+                return _leave(line, "somebody has deleted it")
+            return _absent(line, wanted, keyed=keyed, late=age_s < _ARRIVES)
+    return _unseen(line, wanted, whole=whole, keyed=keyed)
+
+
+def _standing(line: Line, wanted: Draft | None, seen: Standing, *, whole: bool) -> Step:
+    now = replace(line, reference=seen.reference, version=seen.version)
+    if not (line.version and seen.version == line.version):
+        changed = differences(line.content, seen.content)
+        if changed and not line.reference and wanted is not None:
+            # Never seen there before: it may be a draft of ours from before this ledger.
+            now = replace(now, draft=wanted)
+            changed = differences(wanted.content, seen.content)
+        if changed:
+            return _leave(now, f"somebody has changed it: {'; '.join(changed)}{_wish(wanted, seen)}")
+    stands_withdrawn = seen.content.get("status") == WITHDRAWN[line.draft.resource_type]
+    if line.approved_by:
+        return _approved(now, wanted)
+    if wanted is None:
+        if stands_withdrawn:
+            return Step("rest", replace(now, state="withdrawn"))
+        return _no_longer(now, whole=whole)
+    if differences(wanted.content, seen.content):
+        return Step("update", replace(now, state="confirmed"))
+    return Step("keep", replace(now, state="confirmed", reason=""))
+
+
+def _absent(line: Line, wanted: Draft | None, *, keyed: bool, late: bool) -> Step:
+    """It is not there and as far as we know never was."""
+    if wanted is None:
+        if line.unanswered and late:
+            return Step("hold", line, "it is no longer supported, but an unanswered send may still arrive")
+        return Step("rest", replace(line, state="withdrawn", reason="no longer supported before it stood there"))
+    if line.unanswered and not keyed:
+        return _ask(line)
+    return Step("create", replace(line, draft=wanted))
+
+
+def _unseen(line: Line, wanted: Draft | None, *, whole: bool, keyed: bool) -> Step:
+    """A destination that cannot be looked into: what was answered is all that is known."""
+    if line.state in ("left", "conflict"):
+        return Step("leave", line, line.reason)
+    if line.unanswered and not keyed:
+        return _ask(line)
+    if line.state in ("sent", "confirmed"):
+        if line.approved_by:
+            return _approved(line, wanted)
+        if wanted is None:
+            return _no_longer(line, whole=whole)
+        return Step("update" if differences(wanted.content, line.content) else "keep", line)
+    if wanted is None:
+        if line.unanswered:
+            return _no_longer(line, whole=whole)
+        return Step("rest", replace(line, state="withdrawn"))
+    return Step("create", replace(line, draft=wanted))
+
+
+def _no_longer(line: Line, *, whole: bool) -> Step:
+    if whole:
+        return Step("withdraw", line)
+    return Step("hold", line, "it is not supported now, but the record could not be read whole: it stands")
+
+
+def _approved(line: Line, wanted: Draft | None) -> Step:
+    """Released by a named person: theirs. What the record says now is for them to read."""
+    if wanted is None:
+        return _leave(line, f"it was approved, and the record no longer supports it{_since(line)}", "confirmed")
+    planned = {**line.content, "status": wanted.content.get("status")}
+    if changed := differences(planned, wanted.content):
+        return _leave(
+            line, f"it was approved, and the record now says: {'; '.join(changed)}{_since(line)}", "confirmed"
+        )
+    return Step("keep", replace(line, state="confirmed", reason=""), "approved")
+
+
+def _ask(line: Line) -> Step:
+    return Step("leave", line, "a send was never answered: find out whether it arrived, then say so (bhi-fhir resolve)")
+
+
+def _leave(line: Line, because: str, state: Literal["left", "conflict", "confirmed"] = "left") -> Step:
+    return Step("leave", replace(line, state=state, reason=because), because)
+
+
+def _wish(wanted: Draft | None, seen: Standing) -> str:
+    """What the record says beside what stands there."""
+    if wanted is None:
+        return "; the record does not support it"
+    wish = differences(seen.content, wanted.content)
+    return f"; the record says: {'; '.join(wish)}" if wish else ""
+
+
+def _since(line: Line) -> str:
+    return f" (approved {line.approved_at:%Y-%m-%d})" if line.approved_at else ""

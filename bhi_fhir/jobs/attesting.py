@@ -1,0 +1,79 @@
+"""What named persons vouch for: kept in the ledger, and gone as soon as the record that it rests on changes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import msgspec
+
+from bhi_fhir.delivery.ledger import Attested, Ledger
+from bhi_fhir.domain.decision import Decision
+from bhi_fhir.domain.record import Attestation, Chart
+from bhi_fhir.errors import Refused, UsageError
+from bhi_fhir.fhir.client import BhiClient
+from bhi_fhir.fhir.reading import read
+from bhi_fhir.jobs.desk import Desk
+
+_REFERENCE = re.compile(r"[A-Z][A-Za-z]{2,39}/[A-Za-z0-9.-]{1,64}")
+
+
+async def basis(client: BhiClient, decision: Decision, requirement: str, reference: str) -> str:
+    """A digest of what an attestation rests on: what the record says of the requirement, and what it refers to.
+
+    `decision` was made without attestations. UsageError if the requirement is not one for review in this
+    month, or if `reference` names a resource that the server does not have.
+    """
+    found = [
+        (candidate.code, finding.outcome, finding.because, finding.evidence)
+        for candidate in decision.candidates
+        for finding in candidate.findings
+        if finding.requirement == requirement and finding.level == "review"
+    ]
+    if not found:
+        asked = {f.requirement for c in decision.candidates for f in c.findings if f.level == "review" and f.open}
+        named = ", ".join(sorted(asked)) or "nothing"
+        raise UsageError(f"{requirement} is no review requirement of this month; open for review: {named}.")
+    digest = hashlib.sha256(msgspec.json.encode(found))
+    if _REFERENCE.fullmatch(reference):
+        digest.update(await _content(client, reference))
+    return digest.hexdigest()
+
+
+async def _content(client: BhiClient, reference: str) -> bytes:
+    """The resource without what every touch of the server changes."""
+    try:
+        resource = msgspec.json.decode(await read(client, reference))
+    except Refused as refused:
+        raise UsageError(f"The reference cannot be read on the server ({refused.status}).") from None
+    resource.pop("meta", None)
+    return msgspec.json.encode(resource, order="sorted")
+
+
+async def still_attested(
+    client: BhiClient, ledger: Ledger, decision: Decision, attested: Sequence[Attested]
+) -> tuple[tuple[Attestation, ...], tuple[str, ...]]:
+    """What holds still, and one sentence for each that has lapsed; those are written down as lapsed."""
+    holding, lapsed = [], []
+    for each in attested:
+        said = each.attestation
+        try:
+            now = await basis(client, decision, said.requirement, said.reference)
+        except UsageError:
+            now = ""
+        if now == each.basis:
+            holding.append(said)
+        else:
+            ledger.lapse(each.id, "the record that it rests on has changed")
+            lapsed.append(f"the attestation of {said.requirement} by {said.by} lapsed: the record has changed")
+    return tuple(holding), tuple(lapsed)
+
+
+def with_attestations(
+    desk: Desk, chart: Chart, holding: tuple[Attestation, ...], lapsed: tuple[str, ...]
+) -> tuple[Decision, Chart]:
+    """The month decided again with what is vouched for."""
+    vouched = replace(chart, attested=holding, warnings=chart.warnings + lapsed)
+    return desk.decide_chart(vouched), vouched
