@@ -76,8 +76,9 @@ def evaluate(site: Path, month: str, overrides: tuple[str, ...], shape: str, fil
 @_MONTH
 @_SET
 @click.option("--write", is_flag=True, help="Deliver the drafts; without it they are only shown.")
+@click.option("--afresh", is_flag=True, help="Begin anew, also if an earlier run of today was cut off.")
 @click.option("--format", "shape", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def sync(site: Path, month: str, overrides: tuple[str, ...], write: bool, shape: str) -> None:
+def sync(site: Path, month: str, overrides: tuple[str, ...], write: bool, afresh: bool, shape: str) -> None:
     """Read the site's FHIR server, decide a month, and with --write deliver the drafts."""
     import asyncio
 
@@ -88,14 +89,104 @@ def sync(site: Path, month: str, overrides: tuple[str, ...], write: bool, shape:
 
     desk = Desk.open(site, month, overrides)
     with showing("sync") as progress:
-        report = asyncio.run(run(desk, write=write, now=_now(), progress=progress, started=sync_report.say_roster))
+        job = run(desk, write=write, now=_now(), progress=progress, started=sync_report.say_roster, afresh=afresh)
+        report = asyncio.run(job)
     if shape == "json":
-        click.echo(sync_report.json(report))
+        for piece in sync_report.json(report):
+            click.echo(piece, nl=False)
     else:
         sync_report.show(_console(), report)
-    _report_set_aside(report.set_aside)
+    for each in report.months() if report.tally["set aside"] else ():
+        sync_report.say_set_aside(each.set_aside)
     _refuse_unverified(desk.rules.unverified, month)
-    sys.exit(NO_SERVER if report.failed else SET_ASIDE if report.set_aside else 0)
+    sys.exit(NO_SERVER if report.tally["failed"] else SET_ASIDE if report.tally["set aside"] else 0)
+
+
+@cli.command()
+@_SITE
+@_MONTH
+@_SET
+@click.option(
+    "--by", default="", metavar="NAME", help="Approve, as this named person; without it lines are only shown."
+)
+@click.option("--patient", default="", metavar="REF", help="Only this patient, such as Patient/maria.")
+@click.option("--code", default="", metavar="CODE", help="Only this code.")
+@click.option("--format", "shape", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+def approve(site: Path, month: str, overrides: tuple[str, ...], by: str, patient: str, code: str, shape: str) -> None:
+    """Show a month's lines and what is left to do; with --by release them as a named person."""
+    import asyncio
+
+    import msgspec
+
+    from bhi_fhir.jobs import approving
+    from bhi_fhir.jobs.desk import Desk
+
+    desk = Desk.open(site, month, overrides)
+    done = asyncio.run(approving.approve(desk, by, _now(), patient=patient, code=code)) if by else []
+    for each in done:
+        click.echo(
+            f"{each.outcome} {each.code} {each.reference or each.sink} {each.reason}".strip(), err=shape != "table"
+        )
+    rows = approving.standing(desk)
+    if shape == "json":
+        click.echo(msgspec.json.encode(rows))
+    elif shape == "csv":
+        click.echo(approving.as_csv(rows), nl=False)
+    else:
+        approving.table(_console(), rows)
+    sys.exit(SET_ASIDE if any(each.outcome != "approved" and each.outcome != "created" for each in done) else 0)
+
+
+@cli.command()
+@_SITE
+@_MONTH
+@_SET
+@click.option("--patient", required=True, metavar="REF", help="Whose month, such as Patient/maria.")
+@click.option("--requirement", required=True, metavar="NAME", help="A review requirement, such as registry-tracking.")
+@click.option("--by", required=True, metavar="NAME", help="Who vouches for it.")
+@click.option("--because", required=True, metavar="TEXT", help="What was done, when and by whom.")
+@click.option("--reference", required=True, metavar="REF", help="Where it is documented: Type/id, or in words.")
+def attest(
+    site: Path,
+    month: str,
+    overrides: tuple[str, ...],
+    patient: str,
+    requirement: str,
+    by: str,
+    because: str,
+    reference: str,
+) -> None:
+    """Vouch, as a named person, for a review requirement that the record does not show."""
+    import asyncio
+
+    from bhi_fhir.jobs.approving import attest as run
+    from bhi_fhir.jobs.desk import Desk
+
+    desk = Desk.open(site, month, overrides)
+    job = run(desk, by, _now(), patient=patient, requirement=requirement, because=because, reference=reference)
+    click.echo(asyncio.run(job))
+
+
+@cli.command()
+@_SITE
+@_MONTH
+@_SET
+@click.option("--patient", required=True, metavar="REF", help="Whose line, such as Patient/maria.")
+@click.option("--code", required=True, metavar="CODE")
+@click.option("--by", required=True, metavar="NAME", help="Who found it out.")
+@click.option("--arrived/--never-arrived", required=True, help="What became of the send that was not answered.")
+def resolve(
+    site: Path, month: str, overrides: tuple[str, ...], patient: str, code: str, by: str, arrived: bool
+) -> None:
+    """Say whether a send that was never answered arrived: nothing is sent again before that is known."""
+    import asyncio
+
+    from bhi_fhir.jobs.approving import say_what_became
+    from bhi_fhir.jobs.desk import Desk
+
+    desk = Desk.open(site, month, overrides)
+    asyncio.run(say_what_became(desk, by, _now(), patient=patient, code=code, arrived=arrived))
+    click.echo("Written down." if arrived else "Written down; the next sync --write sends it again.")
 
 
 @cli.command()
@@ -160,6 +251,45 @@ def demo(keep: bool) -> None:
 
     report = run(_console(), keep=keep, now=_now())
     sys.exit(NO_SERVER if report.failed else 0)
+
+
+@cli.group()
+def audit() -> None:
+    """Look after the audit file: is it whole?"""
+
+
+@audit.command("verify")
+@_SITE
+@_SET
+@click.option("--head", "kept", default="", metavar="FILE:LINE:SHA256", help="The head that you kept elsewhere.")
+def verify_audit(site: Path, overrides: tuple[str, ...], kept: str) -> None:
+    """Check the chain of every audit file, and print its head: keep that elsewhere."""
+    from bhi_fhir.audit import Head, verify
+    from bhi_fhir.settings import load_site
+
+    head = None
+    if kept:
+        file, line, digest = [*kept.rsplit(":", 2), "", ""][:3]
+        if not line.isdigit():
+            raise click.BadParameter("give FILE:LINE:SHA256, as this command prints it", param_hint="--head")
+        head = Head(file, int(line), digest)
+    checked = verify(site / load_site(site, overrides).delivery.audit, head)
+    for broken in checked.breaks:
+        click.echo(f"{broken.file} line {broken.line}: {broken.sentence}", err=True)
+    end = checked.head
+    click.echo(f"{checked.lines} events; head {end.file}:{end.line}:{end.sha256}" if end else "no events")
+    sys.exit(SET_ASIDE if checked.breaks else 0)
+
+
+@cli.command()
+@_SITE
+@_SET
+def jwks(site: Path, overrides: tuple[str, ...]) -> None:
+    """Print the public keys of the site's SMART client, for the server's registration."""
+    from bhi_fhir.jobs.connecting import public_jwks
+    from bhi_fhir.settings import load_site
+
+    click.echo(public_jwks(load_site(site, overrides)))
 
 
 @cli.group()

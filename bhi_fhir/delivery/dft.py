@@ -14,7 +14,6 @@ from typing import Protocol
 
 from bhi_fhir.delivery.charged import charged
 from bhi_fhir.delivery.dft_message import (
-    Identifier,
     Interface,
     Person,
     Transaction,
@@ -28,6 +27,16 @@ from bhi_fhir.delivery.line import APPROVED, PLANNED, WITHDRAWN, Draft, Line, Re
 from bhi_fhir.errors import ServerError
 
 _KIND = "ChargeItem"
+_UNNAMEABLE = 422
+"""What HTTP says of content that cannot be processed: another door may take the line."""
+_NOT_APPROVED = Receipt("refused", reason="A DFT charges: only what a named person approved is sent.")
+_NO_IDENTIFIER = Receipt(
+    "refused",
+    reason="The patient has not exactly one identifier of the system that [delivery.dft] names.",
+    status=_UNNAMEABLE,
+)
+_NO_NAME = Receipt("refused", reason="The patient has no family name, which PID-5 must have.", status=_UNNAMEABLE)
+_NOT_READ = Receipt("unsent", reason="The FHIR server does not say now who the patient or practitioner is.")
 
 
 class Transport(Protocol):
@@ -43,19 +52,11 @@ class MessageFolder:
     async def send(self, control_id: str, message: str) -> Receipt:
         file = self.folder / f"{control_id}.hl7"
         try:
-            if file.exists():
-                return Receipt("sent", reference=control_id, existed=True)
-            write_whole(file, message.encode())
+            if not file.exists():  # else it is the same message, sent before
+                write_whole(file, message.encode())
         except OSError as error:
             return Receipt("unsent", reason=f"The folder for messages cannot be written ({error.strerror}).")
         return Receipt("sent", reference=control_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Obstacle:
-    """Why there is no message."""
-
-    receipt: Receipt
 
 
 class DftSink:
@@ -95,56 +96,45 @@ class DftSink:
         return [await self._create(line) for line in lines]
 
     async def change(self, line: Line, draft: Draft) -> Receipt:
-        status = draft.content["status"]
-        credit = transactions("CD", line.identifier, charged(line.draft))
-        if status == WITHDRAWN[_KIND]:
-            return await self._send(line.revision + 1, credit, draft)
-        if not self._may_leave(status):
-            return _not_approved()
+        before = charged(line.draft)
+        credit = transactions("CD", line.identifier, before)
+        if draft.content["status"] == WITHDRAWN[_KIND]:
+            return await self._send(line.revision, credit, draft)
+        if not self._may_leave(line, draft):
+            return _NOT_APPROVED
         charge = transactions("CG", line.identifier, charged(draft))
-        if [each.number for each in charge] == [each.number for each in credit]:
+        if charge == transactions("CG", line.identifier, before):
             return Receipt("sent", line.reference, reason="Nothing was sent: the receiver has this charge already.")
-        return await self._send(line.revision + 1, credit + charge, draft)
+        return await self._send(line.revision, credit + charge, draft)
 
     async def _create(self, line: Line) -> Receipt:
-        if not self._may_leave(line.content["status"]):
-            return _not_approved()
+        if not self._may_leave(line, line.draft):
+            return _NOT_APPROVED
         return await self._send(line.revision, transactions("CG", line.identifier, charged(line.draft)), line.draft)
 
-    def _may_leave(self, status: str) -> bool:
-        return status == APPROVED[_KIND] or (self.drafts and status == PLANNED[_KIND])
+    def _may_leave(self, line: Line, draft: Draft) -> bool:
+        status = draft.content["status"]
+        return status == APPROVED[_KIND] or (status == PLANNED[_KIND] and bool(self.drafts or line.approved_by))
 
     async def _send(self, revision: int, sent: tuple[Transaction, ...], draft: Draft) -> Receipt:
         number = control_id(revision, sent)
         written = await self._written(number, sent, draft)
-        if isinstance(written, Obstacle):
-            return written.receipt
+        if isinstance(written, Receipt):
+            return written
         return await self._transport.send(number, written)
 
-    async def _written(self, number: str, sent: tuple[Transaction, ...], draft: Draft) -> str | Obstacle:
+    async def _written(self, number: str, sent: tuple[Transaction, ...], draft: Draft) -> str | Receipt:
+        """The message, or why there is none."""
         charge = charged(draft)
         try:
             patient = await self._identify(charge.patient)
             performers = {ref: await self._identify(ref) for ref in {each.performer for each in sent} if ref}
         except ServerError:
-            return _obstacle("unsent", "The FHIR server does not say who the patient or the practitioner is.")
+            return _NOT_READ
         known_as = patient_identifier(patient, self._interface.patient_identifier_system)
-        if reason := _unnameable(patient, known_as):
-            return _obstacle("refused", reason)
-        assert known_as is not None
+        if known_as is None:
+            return _NO_IDENTIFIER
+        if not patient.family:
+            return _NO_NAME
         visit = charge.encounter.removeprefix("Encounter/")
         return message(number, sent, patient, known_as, performers, visit, self._interface, self._clock())
-
-
-def _unnameable(patient: Person, known_as: Identifier | None) -> str:
-    if known_as is None:
-        return "The patient has not exactly one identifier of the system that [delivery.dft] names."
-    return "" if patient.family else "The patient has no family name, which PID-5 must have."
-
-
-def _obstacle(outcome: str, reason: str) -> Obstacle:
-    return Obstacle(Receipt("unsent" if outcome == "unsent" else "refused", reason=reason))
-
-
-def _not_approved() -> Receipt:
-    return Receipt("refused", reason="A DFT charges: only what a named person approved is sent.")

@@ -144,23 +144,23 @@ def message(
 def _header(number: str, interface: Interface, now: datetime) -> hl7.Segment:
     # The third component, the structure, came with v2.3.1.
     kind = ("DFT", "P03") if interface.version == "2.3" else ("DFT", "P03", "DFT_P03")
-    rest = _segment(
+    fields = _segment(
         "MSH",
         {
-            2: interface.sending_application,
-            3: interface.sending_facility,
-            4: interface.receiving_application,
-            5: interface.receiving_facility,
-            6: _instant(now),
-            8: kind,
-            9: number,
-            10: interface.processing_id,
-            11: interface.version,
-            17: "UNICODE UTF-8",
+            3: interface.sending_application,
+            4: interface.sending_facility,
+            5: interface.receiving_application,
+            6: interface.receiving_facility,
+            7: _instant(now),
+            9: kind,
+            10: number,
+            11: interface.processing_id,
+            12: interface.version,
+            18: "UNICODE UTF-8",
         },
     )
-    # MSH-1 is the separator itself, so that every field stands one place later than in the text.
-    return hl7.Segment("|", [rest[0], hl7.Field("", ["|"]), hl7.Field("", ["^~\\&"]), *rest[2:]])
+    # MSH-1 and MSH-2 are the separators themselves, which are not escaped.
+    return hl7.Segment("|", [fields[0], hl7.Field("", ["|"]), hl7.Field("", ["^~\\&"]), *fields[3:]])
 
 
 def _patient(patient: Person, known_as: Identifier) -> dict[int, Value]:

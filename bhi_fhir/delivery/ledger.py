@@ -107,7 +107,12 @@ class Ledger:
                     db.execute(sa.insert(t).values({**key, **values}))
 
     def _row(self, patient: str, line: Line) -> dict[str, Any]:
-        sealed = {"patient": patient, "draft": asdict(line.draft), "approved_by": line.approved_by}
+        sealed = {
+            "patient": patient,
+            "draft": asdict(line.draft),
+            "replaces": asdict(line.replaces) if line.replaces else None,
+            "approved_by": line.approved_by,
+        }
         return {
             "site": self.site,
             "identifier": line.identifier,
@@ -137,6 +142,7 @@ class Ledger:
             reference=row.reference,
             version=row.version,
             revision=row.revision,
+            replaces=_draft(row, sealed["replaces"]) if sealed.get("replaces") else None,
             approved_by=sealed.get("approved_by", ""),
             approved_at=_aware(row.approved_at),
             witnessed=row.witnessed,

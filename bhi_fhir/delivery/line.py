@@ -48,8 +48,9 @@ class Draft:
 class Line:
     """What the ledger remembers of one draft.
 
-    `draft` is what was last handed to the destination, or is about to be. `revision` counts the times that it
-    changed. `witnessed`: its Provenance stands. `reason`: one sentence without patient data.
+    `draft` is what was last handed to the destination, or is about to be; `replaces` what it takes the place of
+    while that is not answered. `revision` counts the hand-overs. `witnessed`: its Provenance stands. `reason`: one
+    sentence without patient data.
     """
 
     draft: Draft
@@ -59,6 +60,7 @@ class Line:
     reference: str = ""
     version: str = ""
     revision: int = 0
+    replaces: Draft | None = None
     approved_by: str = ""
     approved_at: datetime | None = None
     witnessed: bool = False

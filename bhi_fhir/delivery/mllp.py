@@ -20,7 +20,7 @@ from bhi_fhir.delivery.line import Receipt
 
 _ACK_BYTES = 65_536
 _CLOSING_S = 2.0
-_ERROR_CODE = re.compile(r"[A-Z]{0,4}\d{1,4}")
+_ERROR_CODE = re.compile(r"[A-Z]{0,4}\d{1,4}(?!\w)")
 _REFUSALS = {
     "AE": "found an error in it",
     "CE": "found an error in it",
@@ -68,7 +68,8 @@ def read_answer(block: bytes, control_id: str) -> Receipt:
     text = block.decode("utf-8", "replace")
     try:
         answer = hl7.parse(text)
-        code, answers = answer.extract_field("MSA", 1, 1), answer.extract_field("MSA", 1, 2)
+        said = answer.segment("MSA")
+        code, answers = str(said[1]), str(said[2])
     except (hl7.HL7Exception, LookupError, AssertionError):
         return _unknown("answered with something that is no acknowledgment")
     if answers != control_id:
@@ -81,15 +82,15 @@ def read_answer(block: bytes, control_id: str) -> Receipt:
 
 
 def _errors(answer: hl7.Message) -> list[str]:
-    """ERR-3 (since v2.5) and MSA-6 (before), where they are codes."""
-    places = (("ERR", 3), ("MSA", 6))
-    found = [_extracted(answer, segment, field) for segment, field in places]
-    return [code for code in found if _ERROR_CODE.fullmatch(code)]
+    """ERR-3 (since v2.5) and MSA-6 (before), where they begin with a code."""
+    found = [_ERROR_CODE.match(_raw(answer, name, number)) for name, number in (("ERR", 3), ("MSA", 6))]
+    return [code[0] for code in found if code]
 
 
-def _extracted(answer: hl7.Message, segment: str, field: int) -> str:
+def _raw(answer: hl7.Message, segment: str, field: int) -> str:
+    """Not by the library's extract_field, which logs a field whose escapes are broken."""
     with suppress(LookupError):
-        return str(answer.extract_field(segment, 1, field) or "")
+        return str(answer.segment(segment)[field])
     return ""
 
 

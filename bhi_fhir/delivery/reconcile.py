@@ -12,8 +12,9 @@ from typing import Literal
 from bhi_fhir.delivery.comparing import differences
 from bhi_fhir.delivery.line import WITHDRAWN, Draft, Line, Nothing, Seen, Several, Standing
 
-Action = Literal["create", "update", "withdraw", "keep", "rest", "hold", "leave"]
+Action = Literal["create", "redo", "update", "withdraw", "keep", "rest", "hold", "leave"]
 """create    hand it over
+redo      the same hand-over again: it was never answered, and here a second one is the same one
 update    it is ours and untouched, and another content is wanted
 withdraw  it is ours and untouched, and no longer supported
 keep      it stands there as wanted
@@ -90,8 +91,8 @@ def _unseen(line: Line, wanted: Draft | None, *, whole: bool, keyed: bool) -> St
     """A destination that cannot be looked into: what was answered is all that is known."""
     if line.state in ("left", "conflict"):
         return Step("leave", line, line.reason)
-    if line.unanswered and not keyed:
-        return _ask(line)
+    if line.unanswered:
+        return Step("redo", line) if keyed else _ask(line)
     if line.state in ("sent", "confirmed"):
         if line.approved_by:
             return _approved(line, wanted)
@@ -99,8 +100,6 @@ def _unseen(line: Line, wanted: Draft | None, *, whole: bool, keyed: bool) -> St
             return _no_longer(line, whole=whole)
         return Step("update" if differences(wanted.content, line.content) else "keep", line)
     if wanted is None:
-        if line.unanswered:
-            return _no_longer(line, whole=whole)
         return Step("rest", replace(line, state="withdrawn"))
     return Step("create", replace(line, draft=wanted))
 

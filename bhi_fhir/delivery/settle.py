@@ -1,315 +1,98 @@
 """One patient's month brought into line with what is wanted: look, decide line by line, hand over, write down.
 
 Exactly once, whatever fails and whenever: under the one writer's lock (writer.py), each line is written down as
-`sending` before it is sent, and looked for before it is sent again. What is to be taken back goes first; while
-something stands that should not, nothing new is created beside it.
+`sending` before it is sent, and looked for before it is sent again (reconcile.py, hand.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-from bhi_fhir.audit import Item, PatientAudit
+from bhi_fhir.audit import PatientAudit, Person
 from bhi_fhir.delivery.delivered import Delivered, Outcome
-from bhi_fhir.delivery.ledger import Ledger
-from bhi_fhir.delivery.line import WITHDRAWN, Content, Draft, Line, Receipt, Seen, Standing, State
+from bhi_fhir.delivery.hand import Delivery, Hand, Wanted, delivered
+from bhi_fhir.delivery.line import Content, Draft, Line, Seen, Standing
 from bhi_fhir.delivery.reconcile import Step, reconcile
-from bhi_fhir.delivery.sink import Sink
-from bhi_fhir.delivery.writer import Lock, writing
-from bhi_fhir.drafts.identity import SYSTEM
-
-_DROPS = frozenset({403, 404, 405, 422})
-"""A refusal that means this door: the next one is tried."""
+from bhi_fhir.delivery.writer import writing
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What one patient's month should look like at the destination.
+async def settle(delivery: Delivery, wanted: Wanted, audit: PatientAudit) -> list[Delivered]:
+    """Every line of the patient's month, written and reported.
 
-    `drafts` may be created; `standing` is what the record supports when our own drafts that a person has moved
-    on are left out of it: what they are compared with. `whole`: nothing of the record was withheld. `blocked`:
-    why nothing may be created, whatever is wanted.
+    Raises ServerError where a destination cannot be looked into, SiteError where the ledger or the audit fails.
     """
-
-    patient: str
-    month: str
-    drafts: Sequence[Draft] = ()
-    standing: Sequence[Draft] = ()
-    evidence: Sequence[str] = ()
-    whole: bool = True
-    blocked: str = ""
+    async with writing(delivery.ledger.engine, _key(delivery, wanted.patient, wanted.month)) as lock:
+        known = await _known(delivery, wanted.patient, wanted.month)
+        steps = await _steps(delivery, wanted, known)
+        before = {line.identifier: line for line in known}
+        return await Hand(delivery, wanted, audit, lock, before).over(steps)
 
 
-@runtime_checkable
-class Witnessing(Protocol):
-    """A sink that can also be told who made its drafts."""
-
-    async def witness(self, lines: Sequence[Line], evidence: Iterable[str]) -> str: ...
-
-
-@dataclass
-class Settling:
-    """What all patients of a run share. `sinks`: in the order in which they are tried."""
-
-    ledger: Ledger
-    sinks: Sequence[Sink]
-    write: bool
-
-    async def settle(self, wanted: Wanted, audit: PatientAudit) -> list[Delivered]:
-        """Every line of the patient's month, in the ledger's order.
-
-        Without `write` nothing is sent and nothing is remembered: the answer is what would happen. Raises
-        ServerError where the destination cannot be looked into, SiteError where the ledger or the audit fails.
-        """
-        if not self.write:
-            known = await asyncio.to_thread(self.ledger.lines, wanted.patient, wanted.month)
-            return [_foreseen(step) for step in await self._steps(wanted, known) if _matters(step)]
-        async with writing(self.ledger.engine, self._key(wanted)) as lock:
-            known = await asyncio.to_thread(self.ledger.lines, wanted.patient, wanted.month)
-            steps = await self._steps(wanted, known)
-            before = {line.identifier: line for line in known}
-            return await _Hand(self, wanted, audit, lock, before).over(steps)
-
-    def _key(self, wanted: Wanted) -> str:
-        return f"{self.ledger.site}\n{self.ledger.key(wanted.patient)}\n{wanted.month}"
-
-    def sink_of(self, line: Line) -> Sink | None:
-        """The door by which the line went; one that went nowhere yet has the first that takes it."""
-        if line.sink and line.state != "prepared":
-            return next((sink for sink in self.sinks if sink.name == line.sink), None)
-        return next((sink for sink in self.sinks if sink.takes(line.draft)), None)
-
-    async def _steps(self, wanted: Wanted, known: Sequence[Line]) -> list[Step]:
-        new = {draft.identifier: draft for draft in wanted.drafts}
-        compared = {draft.identifier: draft for draft in wanted.standing} | new
-        lines = {line.identifier: line for line in known}
-        for identifier, draft in new.items():
-            lines.setdefault(identifier, Line(draft, wanted.month, "prepared"))
-        return [await self._step(line, compared.get(key), whole=wanted.whole) for key, line in lines.items()]
-
-    async def _step(self, line: Line, draft: Draft | None, *, whole: bool) -> Step:
-        sink = self.sink_of(line)
-        if sink is None and line.sink:
-            return Step("hold", line, f"it went by {line.sink}, which this site no longer names as a sink")
-        if sink is None:
-            return Step("hold", line, f"no destination of this site takes a {line.draft.resource_type}")
-        seen = await sink.look(line)
-        age = (self.ledger.now() - line.changed_at).total_seconds() if line.changed_at else 0.0
-        step = reconcile(line, draft, seen, whole=whole, keyed=sink.keyed, age_s=age)
-        if step.action == "update" and draft is not None:
-            return replace(step, line=replace(step.line, draft=_with_labels(draft, seen)))
-        return step
+async def foresee(delivery: Delivery, wanted: Wanted) -> list[Delivered]:
+    """What `settle` would do now; nothing is sent and nothing is written down."""
+    known = await _known(delivery, wanted.patient, wanted.month)
+    return [_foreseen(step) for step in await _steps(delivery, wanted, known) if step.action != "rest"]
 
 
-@dataclass
-class _Hand:
-    """The writing of one patient's month. The lock is ours; `before` is the ledger as it was found."""
+async def release(
+    delivery: Delivery, patient: str, month: str, identifiers: Sequence[str], by: Person, audit: PatientAudit
+) -> list[Delivered]:
+    """A named person approves lines of a patient's month: charges become billable, Claims stay drafts.
 
-    settling: Settling
-    wanted: Wanted
-    audit: PatientAudit
-    lock: Lock
-    before: Mapping[str, Line]
-    done: list[Delivered] = field(default_factory=list)
-
-    async def over(self, steps: Sequence[Step]) -> list[Delivered]:
-        stuck = [not await self._withdraw(step) for step in steps if step.action == "withdraw"]
-        for step in steps:
-            if step.action == "update":
-                await self._update(step)
-            elif step.action in ("keep", "rest", "hold", "leave"):
-                await self._note(step)
-        creating = [step for step in steps if step.action == "create"]
-        blocked = self.wanted.blocked
-        if any(stuck) or any(_in_the_way(step, self.wanted) for step in steps):
-            blocked = blocked or "another draft of this month must be taken back first"
-        if blocked:
-            for step in creating:
-                self._say(step.line, "held", blocked)
-        else:
-            await self._create(creating)
-        await self._witness()
-        order = {step.line.identifier: number for number, step in enumerate(steps)}
-        return sorted(self.done, key=lambda said: order[said.identifier])
-
-    # -- one action each ----------------------------------------------------------------------------
-
-    async def _note(self, step: Step) -> None:
-        line = step.line
-        await self._remember([line])
-        if step.action == "leave":
-            self._say(line, "unknown" if line.unanswered else "left-alone", step.because)
-        elif step.action == "hold":
-            self._say(line, "held", step.because)
-        elif step.action == "keep":
-            self._say(line, "approved" if line.approved_by else "unchanged")
-
-    async def _withdraw(self, step: Step) -> bool:
-        kind = step.line.draft.resource_type
-        taken_back = replace(step.line.draft, content={**step.line.content, "status": WITHDRAWN[kind]})
-        receipt = await self._change(step.line, taken_back)
-        if receipt.outcome in ("confirmed", "sent"):
-            await self._close(step.line, taken_back, receipt, "withdrawn", "the record no longer supports it")
-            self._say(step.line, "withdrawn", "the record no longer supports it")
-            return True
-        await self._failed(step.line, taken_back, receipt)
-        return False
-
-    async def _update(self, step: Step) -> None:
-        receipt = await self._change(step.line, step.line.draft)
-        if receipt.outcome in ("confirmed", "sent"):
-            state: State = "confirmed" if receipt.outcome == "confirmed" else "sent"
-            await self._close(step.line, step.line.draft, receipt, state, "")
-            self._say(step.line, "updated")
-        else:
-            await self._failed(step.line, step.line.draft, receipt)
-
-    async def _change(self, line: Line, draft: Draft) -> Receipt:
-        sink = self.settling.sink_of(line)
-        assert sink is not None, line.sink
-        if not self.lock.sure():
-            return _UNLOCKED
-        self.audit.announce("update", [_item(line)])
-        sending = replace(line, draft=draft, state="sending", sink=sink.name, revision=line.revision + 1)
-        await self._remember([sending])
-        # What was handed over is what a credit repeats.
-        handed_over = replace(self._was(line), reference=line.reference, version=line.version)
-        receipt = await sink.change(replace(handed_over, revision=sending.revision), draft)
-        self.audit.written("update", _item(line), _status(receipt))
-        return receipt
-
-    def _was(self, line: Line) -> Line:
-        """The line as the ledger had it before this run; one that it did not have was only prepared."""
-        return self.before.get(line.identifier) or replace(line, state="prepared", sink="")
-
-    async def _create(self, steps: Sequence[Step]) -> None:
-        """Through the first door that takes them; what it refuses goes to the next."""
-        waiting = [step.line for step in steps]
-        refused: dict[str, str] = {}
-        for sink in self.settling.sinks:
-            mine = [line for line in waiting if sink.takes(line.draft) and line.sink in ("", sink.name)]
-            ready = [line for line in mine if sink.drafts or line.approved_by]
-            for line in mine:
-                if line not in ready:
-                    await self._wait(line, sink)
-            waiting = [line for line in waiting if line not in mine]
-            for line, receipt in await self._send(sink, ready):
-                if receipt.outcome == "refused" and receipt.status in _DROPS:
-                    refused[line.identifier] = f"{sink.name}: {receipt.reason}"
-                    waiting.append(replace(line, sink=""))
-                else:
-                    await self._created(line, receipt, refused.get(line.identifier, ""))
-        for line in waiting:
-            because = refused.get(line.identifier) or "no destination of this site takes it"
-            await self._remember([replace(line, state="prepared", reason=because)])
-            self._say(line, "refused", because)
-
-    async def _send(self, sink: Sink, lines: Sequence[Line]) -> list[tuple[Line, Receipt]]:
-        if not lines:
-            return []
-        sending = [replace(line, state="sending", sink=sink.name, revision=line.revision + 1) for line in lines]
-        if not self.lock.sure():
-            return [(line, _UNLOCKED) for line in sending]
-        self.audit.announce("create", [_item(line) for line in sending])
-        await self._remember(sending)
-        receipts = await sink.create(sending)
-        for line, receipt in zip(sending, receipts, strict=True):
-            self.audit.written("create", _item(replace(line, reference=receipt.reference)), _status(receipt))
-        return list(zip(sending, receipts, strict=True))
-
-    async def _created(self, line: Line, receipt: Receipt, dropped: str) -> None:
-        if receipt.outcome not in ("confirmed", "sent"):
-            await self._failed(line, line.draft, receipt)
-            return
-        if receipt.existed:
-            await self._found(line)
-            return
-        state: State = "confirmed" if receipt.outcome == "confirmed" else "sent"
-        reason = "; ".join(filter(None, (receipt.reason, dropped)))
-        await self._close(line, line.draft, receipt, state, reason)
-        self._say(replace(line, reference=receipt.reference), "created", reason)
-
-    async def _found(self, line: Line) -> None:
-        """It was there already: an earlier send of ours that arrived late, or another ledger's. Looked at anew."""
-        sink = self.settling.sink_of(line)
-        assert sink is not None, line.sink
-        seen = await sink.look(line)
-        step = reconcile(line, line.draft, seen, whole=True, keyed=sink.keyed, age_s=0.0)
-        if step.action in ("keep", "leave"):
-            await self._note(step)
-        else:
-            await self._failed(line, line.draft, Receipt("unknown", reason="the destination does not show it yet"))
-
-    async def _wait(self, line: Line, sink: Sink) -> None:
-        await self._remember([replace(line, state="prepared", sink=sink.name)])
-        self._say(line, "waiting", f"{sink.name} takes only what a named person has approved")
-
-    async def _failed(self, line: Line, draft: Draft, receipt: Receipt) -> None:
-        """Written down as what it is; the next run looks first, and tries what certainly did not happen again."""
-        outcome: Outcome = "refused"
-        if receipt.outcome in ("unsent", "refused"):
-            kept = replace(self._was(line), revision=line.revision + 1, reason=receipt.reason)
-        else:
-            outcome = "unknown" if receipt.outcome == "unknown" else "left-alone"
-            # A create that lost against another writer's: the next look finds the other's, or nothing.
-            state: State = "conflict" if receipt.outcome == "conflict" and line.reference else "unknown"
-            kept = replace(line, draft=draft, state=state, reason=receipt.reason)
-        await self._remember([kept])
-        self._say(line, outcome, receipt.reason)
-
-    async def _close(self, line: Line, draft: Draft, receipt: Receipt, state: State, reason: str) -> None:
-        closed = replace(
-            line,
-            draft=draft,
-            state=state,
-            reference=receipt.reference or line.reference,
-            version=receipt.version,
-            reason=reason,
-        )
-        await self._remember([closed])
-
-    # -- afterwards ---------------------------------------------------------------------------------
-
-    async def _witness(self) -> None:
-        """Provenance for what was created, also by a run that was cut off before it could write it."""
-        known = await asyncio.to_thread(self.settling.ledger.lines, self.wanted.patient, self.wanted.month)
-        for sink in self.settling.sinks:
-            unseen = [n for n in known if n.sink == sink.name and n.state == "confirmed" and not n.witnessed]
-            if not unseen or not isinstance(sink, Witnessing):
-                continue
-            doubt = await sink.witness(unseen, self.wanted.evidence)
-            if doubt:
-                self.done = [_doubted(said, doubt) for said in self.done]
-            else:
-                await self._remember([replace(line, witnessed=True) for line in unseen])
-
-    async def _remember(self, lines: Sequence[Line]) -> None:
-        await asyncio.to_thread(self.settling.ledger.put, self.wanted.patient, lines)
-
-    def _say(self, line: Line, outcome: Outcome, reason: str = "") -> None:
-        self.done.append(_delivered(line, outcome, reason))
+    Only what stands as we left it can be approved; where the destination has no drafts, this is what sends it.
+    """
+    async with writing(delivery.ledger.engine, _key(delivery, patient, month)) as lock:
+        known = [line for line in await _known(delivery, patient, month) if line.identifier in identifiers]
+        steps = [await _step(delivery, line, line.draft, whole=True) for line in known]
+        before = {line.identifier: line for line in known}
+        hand = Hand(delivery, Wanted(patient, month, [line.draft for line in known]), audit, lock, before)
+        return await hand.release(steps, by)
 
 
-def _delivered(line: Line, outcome: Outcome, reason: str = "") -> Delivered:
-    return Delivered(
-        resource_type=line.draft.resource_type,
-        identifier=line.identifier,
-        outcome=outcome,
-        reference=line.reference or None,
-        reason=reason,
-        code=line.draft.code,
-        month=line.month,
-        sink=line.sink,
-    )
+async def resolve(delivery: Delivery, patient: str, line: Line, *, arrived: bool) -> None:
+    """A person has found out whether an unanswered send arrived."""
+    state = replace(line, state="confirmed", reason="") if arrived else replace(line, state="prepared", reason="")
+    async with writing(delivery.ledger.engine, _key(delivery, patient, line.month)):
+        await asyncio.to_thread(delivery.ledger.put, patient, [state])
 
 
-_UNLOCKED = Receipt("unsent", reason="the ledger's database has let go of the lock: nothing was sent")
+def _key(delivery: Delivery, patient: str, month: str) -> str:
+    return f"{delivery.ledger.site}\n{delivery.ledger.key(patient)}\n{month}"
+
+
+async def _known(delivery: Delivery, patient: str, month: str) -> list[Line]:
+    return await asyncio.to_thread(delivery.ledger.lines, patient, month)
+
+
+async def _steps(delivery: Delivery, wanted: Wanted, known: Sequence[Line]) -> list[Step]:
+    new = {draft.identifier: draft for draft in wanted.drafts}
+    compared = {draft.identifier: draft for draft in wanted.standing} | new
+    lines = {line.identifier: line for line in known}
+    for identifier, draft in new.items():
+        lines.setdefault(identifier, Line(draft, wanted.month, "prepared"))
+    return [await _step(delivery, line, compared.get(key), whole=wanted.whole) for key, line in lines.items()]
+
+
+async def _step(delivery: Delivery, line: Line, draft: Draft | None, *, whole: bool) -> Step:
+    sink = delivery.sink_of(line)
+    if sink is None and line.sink:
+        return Step("hold", line, f"it went by {line.sink}, which this site no longer names as a sink")
+    if sink is None:
+        return Step("hold", line, f"no destination of this site takes a {line.draft.resource_type}")
+    seen = await sink.look(line)
+    age = (delivery.ledger.now() - line.changed_at).total_seconds() if line.changed_at else 0.0
+    step = reconcile(line, draft, seen, whole=whole, keyed=sink.keyed, age_s=age)
+    if step.action == "update" and draft is not None:
+        return replace(step, line=replace(step.line, draft=_with_labels(draft, seen)))
+    return step
+
 
 _FORESEEN: Mapping[str, Outcome] = {
     "create": "created",
+    "redo": "created",
     "update": "updated",
     "withdraw": "withdrawn",
     "keep": "unchanged",
@@ -320,22 +103,7 @@ _FORESEEN: Mapping[str, Outcome] = {
 
 def _foreseen(step: Step) -> Delivered:
     outcome = "approved" if step.action == "keep" and step.line.approved_by else _FORESEEN[step.action]
-    return _delivered(step.line, outcome, step.because if step.action != "keep" else "")
-
-
-def _matters(step: Step) -> bool:
-    return step.action != "rest"
-
-
-def _in_the_way(step: Step, wanted: Wanted) -> bool:
-    """Something that is no longer wanted and stands, or may: a new draft beside it could be a second charge."""
-    if step.action not in ("leave", "hold") or step.line.draft.resource_type != "ChargeItem":
-        return False
-    return step.line.identifier not in {draft.identifier for draft in wanted.drafts}
-
-
-def _doubted(said: Delivered, doubt: str) -> Delivered:
-    return replace(said, reason=said.reason or doubt) if said.outcome == "created" else said
+    return delivered(step.line, outcome, step.because if step.action != "keep" else "")
 
 
 def _with_labels(draft: Draft, seen: Seen) -> Draft:
@@ -350,14 +118,3 @@ def _merged(ours: Content, theirs: Content) -> Any:
     mine = list(meta.get("security") or ())
     added = [label for label in (theirs.get("meta") or {}).get("security") or () if label not in mine]
     return {**meta, "security": [*mine, *added]} if mine or added else meta
-
-
-def _item(line: Line) -> Item:
-    return Item(line.draft.resource_type, f"{SYSTEM}|{line.identifier}", line.reference)
-
-
-def _status(receipt: Receipt) -> int | None:
-    """For the audit: what an HTTP answer would have said."""
-    return {"confirmed": 200, "sent": 202, "conflict": 409, "refused": receipt.status or 400, "unsent": 503}.get(
-        receipt.outcome
-    )

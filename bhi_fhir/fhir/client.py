@@ -6,12 +6,10 @@ import logging
 import random
 import re
 import time
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import quote, urlencode
 
 import httpx
@@ -20,7 +18,7 @@ from fhirpy import AsyncFHIRClient
 from fhirpy.base.utils import AttrDict
 
 from bhi_fhir.errors import Conflict, Incomplete, Refused, ServerError, Unreachable
-from bhi_fhir.fhir import transport
+from bhi_fhir.fhir.carrier import AiohttpCarrier, Answer, BadCompression, Carrier, HttpxCarrier, TooLarge
 from bhi_fhir.fhir.connection import Connection
 from bhi_fhir.fhir.gate import Gate
 from bhi_fhir.fhir.manners import Breaker, Clock, Pace, Sleep
@@ -42,13 +40,11 @@ for _name in ("httpx", "httpcore"):
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What the server said: a status of 2xx or 304, and the whole body."""
-
-    status: int
-    headers: httpx.Headers
-    body: bytes
+class _Request(NamedTuple):
+    method: str
+    url: str
+    content: bytes | None
+    headers: dict[str, str]
 
 
 class BhiClient(AsyncFHIRClient):
@@ -59,29 +55,25 @@ class BhiClient(AsyncFHIRClient):
     addresses are wrong.
     """
 
-    def __init__(
-        self, connection: Connection, *, sleep: Sleep = asyncio.sleep, clock: Clock = time.monotonic
-    ) -> None:
+    def __init__(self, connection: Connection, *, sleep: Sleep = asyncio.sleep, clock: Clock = time.monotonic) -> None:
         self.gate = Gate(connection.base_url, connection.aliases)
         super().__init__(self.gate.base_url)
         self.search_by_post = connection.search_by_post
         self._max_body_bytes = connection.max_body_bytes
+        self._auth_url = httpx.URL(self.gate.base_url)
         self._deadline_s = connection.deadline_s
         self._auth = connection.auth
         self._sleep = sleep
         self._places = asyncio.Semaphore(connection.concurrency)
         self._pace = Pace(connection.requests_per_second, clock, sleep)
         self._breaker = Breaker(clock)
-        self._transport = (connection.transport or transport.plain)(connection)
-        silence = connection.timeout_s
-        connect = min(10.0, silence)
-        self._extensions = {"timeout": {"connect": connect, "read": silence, "write": silence, "pool": None}}
+        self._carrier: Carrier = (AiohttpCarrier if connection.fast else HttpxCarrier)(connection)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._transport.aclose()
+        await self._carrier.aclose()
 
     async def ask(
         self,
@@ -102,9 +94,8 @@ class BhiClient(AsyncFHIRClient):
         target = self.gate.admit(url)
         method = method.upper()
         what = _what(method, target[len(self.gate.base_url) :])
-        content, headers = _content(data, form, headers)
-        request = httpx.Request(method, target, headers=headers, content=content, extensions=self._extensions)
         reads = method == "GET" or form is not None
+        request = _Request(method, target, *_content(data, form, headers))
         answer = await (self._repeatedly(request, what) if reads else self._once(request, what))
         if answer.status // 100 == 2 or answer.status == 304:
             return answer
@@ -122,7 +113,7 @@ class BhiClient(AsyncFHIRClient):
         query = urlencode(_pairs(params), safe=":,", quote_via=quote)
         return self.gate.admit(f"{path}?{query}" if query else path)
 
-    async def _repeatedly(self, request: httpx.Request, what: str) -> Answer:
+    async def _repeatedly(self, request: _Request, what: str) -> Answer:
         attempt = 1
         while True:
             asked = 0.0
@@ -137,7 +128,7 @@ class BhiClient(AsyncFHIRClient):
             await self._sleep(min(max(_backoff(attempt), asked), LONGEST_PAUSE_S))
             attempt += 1
 
-    async def _once(self, request: httpx.Request, what: str, *, reads: bool = False) -> Answer:
+    async def _once(self, request: _Request, what: str, *, reads: bool = False) -> Answer:
         """One attempt, in its place of the site's concurrency and at the site's pace."""
         async with self._places:
             trying = self._breaker.enter(what)
@@ -156,7 +147,7 @@ class BhiClient(AsyncFHIRClient):
             finally:
                 self._breaker.leave(trying, alive)
 
-    async def _timely(self, request: httpx.Request, what: str, reads: bool) -> Answer:
+    async def _timely(self, request: _Request, what: str, reads: bool) -> Answer:
         doubt = "" if reads else ", and it is unknown whether the server carried it out"
         try:
             async with asyncio.timeout(self._deadline_s):
@@ -175,31 +166,31 @@ class BhiClient(AsyncFHIRClient):
             said = f"{what}: the whole answer took longer than {self._deadline_s:g} s{doubt}."
             raise Unreachable(said, passing=False) from None
 
-    async def _authorised(self, request: httpx.Request, what: str) -> Answer:
+    async def _authorised(self, request: _Request, what: str) -> Answer:
+        """Sends it as often as the authorisation wants: once, or again after a 401."""
         if self._auth is None:
-            return await self._exchange(request, what)
-        flow = self._auth.async_auth_flow(request)
+            return await self._carried(request, what, None)
+        # Parsing each address for the authorisation would cost as much as all else together.
+        flow = self._auth.async_auth_flow(httpx.Request(request.method, self._auth_url))
         try:
-            request = await anext(flow)
+            signed = await anext(flow)
             while True:
-                answer = await self._exchange(request, what)
+                answer = await self._carried(request, what, signed.headers.get("authorization"))
                 try:
-                    request = await flow.asend(httpx.Response(answer.status, headers=answer.headers))
+                    signed = await flow.asend(httpx.Response(answer.status))
                 except StopAsyncIteration:
                     return answer
         finally:
             await flow.aclose()
 
-    async def _exchange(self, request: httpx.Request, what: str) -> Answer:
-        response = await self._transport.handle_async_request(request)
+    async def _carried(self, request: _Request, what: str, authorization: str | None) -> Answer:
+        headers = {**request.headers, "Authorization": authorization} if authorization else request.headers
         try:
-            body = await _whole_body(response, self._max_body_bytes)
-        except (_TooLarge, zlib.error) as error:
-            why = f"larger than {self._max_body_bytes} bytes" if isinstance(error, _TooLarge) else "badly compressed"
-            raise Incomplete(f"{what}: the answer is {why}.") from None
-        finally:
-            await response.aclose()
-        return Answer(response.status_code, response.headers, body)
+            return await self._carrier.carry(request.method, request.url, headers, request.content)
+        except TooLarge:
+            raise Incomplete(f"{what}: the answer is larger than {self._max_body_bytes} bytes.") from None
+        except BadCompression:
+            raise Incomplete(f"{what}: the answer is badly compressed.") from None
 
     def _build_request_url(self, path: str, params: Mapping[str, Any] | None) -> str:
         """fhirpy's own accepts any absolute URL that contains the base URL somewhere."""
@@ -280,34 +271,6 @@ def _content(
     return None, {**_HEADERS, **(headers or {})}
 
 
-class _TooLarge(Exception):
-    pass
-
-
-async def _whole_body(response: httpx.Response, limit: int) -> bytes:
-    """Decompressed, never more than `limit` bytes in memory. Raises _TooLarge, zlib.error."""
-    body = bytearray()
-    inflate = _inflater(response.headers.get("content-encoding", ""))
-    assert isinstance(response.stream, httpx.AsyncByteStream)
-    async for chunk in response.stream:
-        # httpx would first unpack the whole chunk: 64 KB may hold 64 MB.
-        body += inflate.decompress(chunk, limit + 1 - len(body)) if inflate else chunk
-        if len(body) > limit:
-            raise _TooLarge
-    if inflate and body and not inflate.eof:
-        raise zlib.error
-    return bytes(body)
-
-
-def _inflater(encoding: str) -> "zlib._Decompress | None":
-    encoding = encoding.strip().lower()
-    if encoding in {"", "identity"}:
-        return None
-    if encoding not in {"gzip", "x-gzip", "deflate"}:
-        raise zlib.error  # not asked for
-    return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-
-
 def _pairs(params: Mapping[str, Any]) -> Pairs:
     return [(name, one) for name, value in params.items() for one in _listed(value)]
 
@@ -332,7 +295,7 @@ def _backoff(attempt: int) -> float:
     return random.uniform(0.0, min(20.0, 0.5 * 2 ** (attempt - 1)))
 
 
-def _retry_after(headers: httpx.Headers) -> float:
+def _retry_after(headers: Mapping[str, str]) -> float:
     """Seconds from a Retry-After header in either form, 0 without a readable one."""
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
@@ -340,7 +303,7 @@ def _retry_after(headers: httpx.Headers) -> float:
     try:
         until = parsedate_to_datetime(text)
         # Both dates by the server's clock, where it tells its own.
-        now = parsedate_to_datetime(headers["date"]) if "date" in headers else datetime.now(UTC)
+        now = parsedate_to_datetime(headers["Date"]) if "Date" in headers else datetime.now(UTC)
         return max(0.0, (until - now).total_seconds())
     except (ValueError, TypeError):
         return 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -23,8 +23,8 @@ class Connection:
     use, with or without the path. `concurrency`: requests at a time. `timeout_s`: seconds without a byte;
     `deadline_s`: for one whole answer. `requests_per_second`: 0 is no limit. `search_by_post`: a search's
     parameters travel in a body and never in a URL. `max_body_bytes`: of one answer, decompressed. `tls`: None
-    is the machine's certificate authorities. `transport`: what carries the bytes; None is httpx's own, which
-    respx sees, and `fhir.transport.pooled` is the fast one.
+    is the machine's certificate authorities. `auth` sees the method and the base, not the address of each request.
+    `fast`: by aiohttp's pool rather than by httpx's, which is for tests: respx sees only httpx.
     """
 
     base_url: str
@@ -37,7 +37,7 @@ class Connection:
     requests_per_second: float = 0.0
     search_by_post: bool = False
     tls: ssl.SSLContext | None = field(default=None, repr=False)
-    transport: Callable[[Connection], httpx.AsyncBaseTransport] | None = None
+    fast: bool = False
 
 
 def basic(user: str, password: str) -> httpx.Auth:

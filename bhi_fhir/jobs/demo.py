@@ -97,15 +97,15 @@ async def load_examples(base_url: str) -> int:
 
 def _say_written(console: Console, report: Report) -> None:
     console.print("\n[bold]Written as drafts[/] (ChargeItem planned, Claim draft):")
-    for month in report.months:
+    for month in report.months():
         written = [d.reference for d in month.delivered if d.outcome == "created" and d.reference]
         if written:
             console.print(f"  {month.patient}: {', '.join(written)}", highlight=False)
-        for remark in month.drafts.remarks if month.drafts else ():
+        for remark in month.remarks:
             console.print(f"  {month.patient}: {remark}", highlight=False)
     counts = report.counts()
     console.print(
-        f"  {', '.join(f'{counts[k]} {k}' for k in ('decided', 'drafts', 'created', 'left alone', 'failed'))}"
+        f"  {', '.join(f'{counts[k]} {k}' for k in ('decided', 'drafts', 'created', 'left-alone', 'failed'))}"
     )
 
 

@@ -53,7 +53,7 @@ def delivery_drafts(drafts: PatientDrafts, decision: Decision) -> tuple[Draft, .
             resource_type="ChargeItem",
             code=_code(charge.code),
             content=_plain(charge),
-            served=_served(decision, _code(charge.code)),
+            served=_served(decision, charge),
             diagnoses=tuple(diagnoses),
         )
         for charge in drafts.charge_items
@@ -70,11 +70,13 @@ def delivery_drafts(drafts: PatientDrafts, decision: Decision) -> tuple[Draft, .
     return (*charges, *claims)
 
 
-def _served(decision: Decision, code: str) -> tuple[tuple[str, int], ...]:
+def _served(decision: Decision, charge: Any) -> tuple[tuple[str, int], ...]:
+    """The days of the line that the charge was drafted from, with their units."""
+    who = [performer.actor.reference for performer in charge.performer or ()]
     return tuple(
         (str(day), units)
         for line in decision.lines
-        if line.code == code
+        if line.code == _code(charge.code) and (line.practitioner in who or not who)
         for day, units in line.days or ((line.date_of_service, line.units),)
     )
 

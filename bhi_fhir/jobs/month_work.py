@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from bhi_fhir.delivery.delivered import Delivered
-from bhi_fhir.delivery.settle import Wanted
+from bhi_fhir.delivery.hand import Wanted
+from bhi_fhir.delivery.settle import foresee, settle
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import Chart, SetAside
 from bhi_fhir.drafts import PatientDrafts, draft
@@ -46,6 +47,7 @@ class MonthWork:
     office: Office
     run: str
     earlier: tuple[str, ...]
+    write: bool
 
     async def patient(self, patient: str) -> tuple[PatientMonth, list[PatientMonth]]:
         """This month, and the earlier ones in which something moved; a server's failure costs this patient only."""
@@ -55,10 +57,10 @@ class MonthWork:
             try:
                 record = await office.reader.read(patient)
                 for month in self.earlier:
-                    again = await self._month(desk.for_month(month), record, new=False)
+                    again = await self._month(desk.for_month(month), record)
                     if any(d.outcome not in ("unchanged", "approved") for d in again.delivered):
                         late.append(again)
-                done = await self._month(desk, record, new=True)
+                done = await self._month(desk, record)
             except ServerError as error:
                 done = PatientMonth(patient, str(desk.month), failed=str(error))
             await office.to_thread(audit.commit)
@@ -66,8 +68,7 @@ class MonthWork:
         await office.to_thread(office.ledger.decided, self.run, patient, str(desk.month), kept)
         return done, late
 
-    async def _month(self, desk: Desk, record: ServerRecord, *, new: bool) -> PatientMonth:
-        """`new`: drafts may be created that were never there; of an earlier month only if it had been delivered."""
+    async def _month(self, desk: Desk, record: ServerRecord) -> PatientMonth:
         patient, month = record.patient, str(desk.month)
         decided = desk.decide(record.sources, record.withheld)
         mine = [(d, c) for d, c in decided.decisions if d.patient == patient]
@@ -92,10 +93,11 @@ class MonthWork:
             remarks=drafts.remarks,
             set_aside=decided.set_aside,
         )
-        if not self.office.settling.write and not wanted.drafts and not self.office.knows(patient, month):
-            return done
         try:
-            delivered = await self.office.settling.settle(wanted, self.office.audit.get())
+            if self.write:
+                delivered = await settle(self.office.delivery, wanted, self.office.audit.get())
+            else:
+                delivered = await foresee(self.office.delivery, wanted)
         except ServerError as error:
             return replace(done, failed=str(error))
         return replace(done, delivered=tuple(delivered))

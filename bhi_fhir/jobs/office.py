@@ -16,7 +16,7 @@ from bhi_fhir.audit import AuditLog, PatientAudit, Person
 from bhi_fhir.delivery.doors import doors
 from bhi_fhir.delivery.ledger import Ledger, open_ledger
 from bhi_fhir.delivery.seal import site_seal
-from bhi_fhir.delivery.settle import Settling
+from bhi_fhir.delivery.hand import Delivery
 from bhi_fhir.drafts import DraftRun
 from bhi_fhir.drafts.identity import site_namespace
 from bhi_fhir.fhir.capabilities import Capabilities, capabilities
@@ -39,16 +39,13 @@ class Office:
     served: Capabilities
     reader: RecordReader
     ledger: Ledger
-    settling: Settling
+    delivery: Delivery
     log: AuditLog
     audit: ContextVar[PatientAudit]
     now: datetime
 
     def run_of(self, desk: Desk) -> DraftRun:
         return draft_run(desk, self.now.astimezone(desk.site.zone).date())
-
-    def knows(self, patient: str, month: str) -> bool:
-        return bool(self.ledger.lines(patient, month))
 
     @contextmanager
     def heard_for(self, patient: str, user: Person | None = None) -> Iterator[PatientAudit]:
@@ -85,7 +82,7 @@ def audit_of(desk: Desk) -> AuditLog:
 
 
 @asynccontextmanager
-async def opened(desk: Desk, now: datetime, *, write: bool) -> AsyncIterator[Office]:
+async def opened(desk: Desk, now: datetime) -> AsyncIterator[Office]:
     """The site's server, ledger and audit. Raises SiteError, AuditError or ServerError."""
     ledger = ledger_of(desk)
     log = audit_of(desk)
@@ -97,12 +94,8 @@ async def opened(desk: Desk, now: datetime, *, write: bool) -> AsyncIterator[Off
         ) as client:
             served = await capabilities(client)
             reader = RecordReader(client, served, desk.reading)
-            sinks = doors(desk.site.delivery, desk.folder, client, served, draft_run(desk, now.date()).site, now)
-            settling = Settling(ledger, sinks, write)
-            yield Office(desk, client, served, reader, ledger, settling, log, audit, now)
+            sinks = doors(desk.folder, client, served, draft_run(desk, now.date()).site, now)
+            yield Office(desk, client, served, reader, ledger, Delivery(ledger, sinks), log, audit, now)
     finally:
         shared.commit()
         ledger.engine.dispose()
-
-
-

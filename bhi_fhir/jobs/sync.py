@@ -104,7 +104,7 @@ async def sync(
     `afresh`: a run that was cut off is not gone on with.
     """
     _may_write(desk, write, now)
-    async with opened(desk, now, write=write) as office:
+    async with opened(desk, now) as office:
         found = await roster(office.client, desk)
         started(found)
         month = str(desk.month)
@@ -117,7 +117,7 @@ async def sync(
         for kept in report.months() if done else ():
             if ledger.key(kept.patient) in done:
                 report.count(kept)
-        work = MonthWork(office, run, earlier)
+        work = MonthWork(office, run, earlier, write)
         await _all(work, [p for p in patients if ledger.key(p) not in done], report, progress)
         ledger.end(run)
         if write:

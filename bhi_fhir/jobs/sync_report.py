@@ -1,17 +1,26 @@
-"""What a sync says: the roster first, the month, what was or would be delivered, counts that add up."""
+"""What a sync says: the roster first, the month, what was or would be delivered, counts that add up.
+
+Months are read from the ledger one by one, so that a report of a large roster needs no more memory than a small.
+"""
 
 from __future__ import annotations
 
-import json as json_text
+import itertools
 import sys
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 from rich.console import Console
 
+from bhi_fhir.domain.record import SetAside
+from bhi_fhir.jobs.month_work import PatientMonth
 from bhi_fhir.jobs.roster import Roster
-from bhi_fhir.jobs.sync import PatientMonth, Report
+from bhi_fhir.jobs.sync import Report
 from bhi_fhir.jobs.table import show_month
+
+_ROWS = 500
+"""Of one table: the width of its columns is known only when all of its rows are."""
 
 
 def say_roster(found: Roster) -> None:
@@ -21,46 +30,49 @@ def say_roster(found: Roster) -> None:
         print(f"The roster may not be whole: {reason}", file=sys.stderr, flush=True)  # noqa: T201
 
 
+def say_set_aside(records: Iterable[SetAside]) -> None:
+    for record in records:
+        place = " ".join(filter(None, (record.file, record.at, record.resource)))
+        print(f"set aside: {place}: {record.reason}", file=sys.stderr)  # noqa: T201
+
+
 def show(console: Console, report: Report) -> None:
-    show_month(console, report.decisions, str(report.desk.month))
-    console.print(f"\n[bold]{'Delivered' if report.wrote else 'Drafted, not delivered (nothing was looked up)'}[/]")
-    said = [f"  {month.patient}: {text}" for month in report.months for text in _lines(month, report.wrote)]
-    for text in said or ["  nothing"]:
-        console.print(text, highlight=False, markup=False)
+    if report.resumed:
+        console.print(f"Gone on with a run that was cut off: {report.resumed} patients had been done.\n")
+    decided = (month for month in report.months() if month.decision)
+    while rows := [m.decision for m in itertools.islice(decided, _ROWS) if m.decision]:
+        show_month(console, rows, str(report.desk.month))
+    title = "Delivered" if report.wrote else "Drafted, not delivered; with --write this would happen"
+    console.print(f"\n[bold]{title}[/]")
+    _print(console, (f"  {text}" for month in report.months() for text in _lines(month)))
+    if report.reread:
+        console.print(f"\n[bold]Earlier months, decided again[/] ({', '.join(report.reread)})")
+        _print(console, (f"  {month.month} {text}" for month in report.late for text in _lines(month)))
     console.print("\n" + ", ".join(f"{count} {name}" for name, count in report.counts().items()))
 
 
-def _lines(month: PatientMonth, wrote: bool) -> list[str]:
-    if month.failed:
-        return [f"failed: {month.failed}"]
-    remarks = list(month.drafts.remarks) if month.drafts else []
-    if wrote:
-        done = [" ".join(filter(None, (d.outcome, d.reference or d.resource_type, d.reason))) for d in month.delivered]
-        return remarks + done
-    drafts = month.drafts.resources if month.drafts else ()
-    return remarks + [f"{d.get_resource_type()} {(d.identifier or [])[0].value}" for d in drafts]
+def _print(console: Console, texts: Iterator[str]) -> None:
+    first = next(texts, None)
+    for text in itertools.chain([first or "  nothing"], texts):
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def json(report: Report) -> bytes:
-    """The decisions and what became of the drafts, for a machine."""
-    months: list[dict[str, Any]] = []
-    for month in report.months:
-        drafts = month.drafts.resources if month.drafts else ()
-        months.append(
-            {
-                "patient": month.patient,
-                "decision": msgspec.to_builtins(month.decision),
-                "drafts": [json_text.loads(d.model_dump_json()) for d in drafts],
-                "delivered": msgspec.to_builtins(month.delivered),
-                "failed": month.failed,
-            }
-        )
-    return msgspec.json.encode(
-        {
-            "month": str(report.desk.month),
-            "roster": report.roster,
-            "months": months,
-            "set_aside": report.set_aside,
-            "counts": report.counts(),
-        }
-    )
+def _lines(month: PatientMonth) -> list[str]:
+    done = [
+        " ".join(filter(None, (d.outcome, d.reference or f"{d.resource_type} {d.identifier}", d.code, d.reason)))
+        for d in month.delivered
+    ]
+    failed = [f"failed: {month.failed}"] if month.failed else []
+    return [f"{month.patient}: {text}" for text in (*month.remarks, *done, *failed)]
+
+
+def json(report: Report) -> Iterator[bytes]:
+    """The decisions and what became of the drafts, for a machine: pieces of one JSON object."""
+    head = msgspec.json.encode({"month": str(report.desk.month), "roster": report.roster, "wrote": report.wrote})
+    yield head[:-1] + b',"months":['
+    set_aside: list[SetAside] = []
+    for number, month in enumerate(report.months()):
+        set_aside += month.set_aside
+        yield (b"," if number else b"") + msgspec.json.encode(month)
+    tail: dict[str, Any] = {"earlier": report.late, "set_aside": set_aside, "counts": report.counts()}
+    yield b"]," + msgspec.json.encode(tail)[1:] + b"\n"

@@ -134,12 +134,9 @@ async def examine(server: str, done: Round) -> Found:
     async with _client() as http:
         charges = [r for p in patients async for r in search(http, server, "ChargeItem", {"subject": p})]
         claims = [r for p in patients async for r in search(http, server, "Claim", {"patient": p})]
-        attested: Counter[str] = Counter()
-        for draft in (*charges, *claims):
-            here = f"{draft['resourceType']}/{draft['id']}"
-            attested[here] = len([r async for r in search(http, server, "Provenance", {"target": here})])
-    found.unattested = sum(number == 0 for number in attested.values())
-    found.attested_twice = sum(number > 1 for number in attested.values())
+        attested = [await _attested(http, server, draft) for draft in (*charges, *claims)]
+    found.unattested = sum(number == 0 for number in attested)
+    found.attested_twice = sum(number > 1 for number in attested)
     _compare(found, done, "ChargeItem", Counter(_charged(r) for r in charges), done.charges)
     _compare(found, done, "Claim", Counter(r["patient"]["reference"] for r in claims), done.claims)
     values = Counter(_identifier(r) for r in (*charges, *claims))
@@ -152,6 +149,11 @@ async def examine(server: str, done: Round) -> Found:
         if codes != wanted:
             found.violations.append(f"{done.name}: Claim/{claim['id']} holds {sorted(codes)}, not {sorted(wanted)}")
     return found
+
+
+async def _attested(http: httpx.AsyncClient, server: str, draft: Resource) -> int:
+    target = {"target": f"{draft['resourceType']}/{draft['id']}"}
+    return len([r async for r in search(http, server, "Provenance", target)])
 
 
 def _compare(found: Found, done: Round, kind: str, there: Counter[Any], wanted: Counter[Any]) -> None:

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,9 +28,12 @@ class Run:
     ended: asyncio.Future[int]
     out: Path
     err: Path
+    killed: float = 0.0
+    """The monotonic time at which it was."""
 
     def kill(self) -> None:
         """SIGKILL to the whole process group."""
+        self.killed = self.killed or time.monotonic()
         for kill in (os.killpg, os.kill):  # no group yet in the first instant of a forked child
             with suppress(ProcessLookupError):
                 kill(self.pid, signal.SIGKILL)

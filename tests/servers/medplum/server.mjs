@@ -47,7 +47,7 @@ const metadata = {
 function links(url, bundle) {
   const query = url.searchParams;
   const offset = Number(query.get('_offset') ?? 0);
-  const end = offset + Number(query.get('_count') ?? 20); // 20: the router's own default
+  const end = offset + Number(query.get('_count') ?? Infinity); // the memory repository has no page size of its own
   bundle.link = [{ relation: 'self', url: `${base}${url.pathname}${url.search}` }];
   if (end < bundle.total) {
     query.set('_offset', end);

@@ -1,0 +1,100 @@
+"""What people enter by hand, where no door takes it: a list, and the list as a sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass, fields
+
+from bhi_fhir.delivery.charged import charged, units
+from bhi_fhir.delivery.folder import sheet
+from bhi_fhir.delivery.line import WITHDRAWN, Draft, Line, Receipt, Seen, Unseen
+
+
+class WorkList:
+    name = "worklist"
+    keyed = True
+    drafts = True
+
+    def takes(self, draft: Draft) -> bool:
+        return True
+
+    async def look(self, line: Line) -> Seen:
+        return Unseen()
+
+    async def create(self, lines: Sequence[Line]) -> list[Receipt]:
+        return [_listed("enter") for _ in lines]
+
+    async def change(self, line: Line, draft: Draft) -> Receipt:
+        withdrawn = draft.content["status"] == WITHDRAWN[draft.resource_type]
+        return _listed("take back" if withdrawn else "correct")
+
+
+def _listed(task: str) -> Receipt:
+    """What is to be done is the version of the line as it stands on the list."""
+    return Receipt("sent", version=task, reason=f"On the work list: {task} it by hand.")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One code on one day, as a biller enters it. `since`: the day on which the line last changed.
+
+    `do`: enter, correct or take back.
+    """
+
+    do: str
+    what: str
+    patient: str
+    month: str
+    code: str
+    date_of_service: str
+    units: str
+    performer: str
+    because: str
+    since: str
+    identifier: str
+
+
+def rows(lines: Iterable[Line]) -> list[Row]:
+    """By patient, month and code."""
+    found = (row for line in lines for row in _rows(line))
+    return sorted(found, key=lambda row: (row.patient, row.month, row.what, row.code, row.date_of_service))
+
+
+def as_csv(listed: Iterable[Row]) -> str:
+    header = [field.name for field in fields(Row)]
+    return sheet([header, *(astuple(row) for row in listed)])
+
+
+def _rows(line: Line) -> Iterator[Row]:
+    patient, performer, entries = _charge(line.draft) if line.draft.resource_type == "ChargeItem" else _claim(line)
+    for code, day, number in entries:
+        yield Row(
+            do=(line.version if line.sink == WorkList.name else "") or "enter",
+            what=line.draft.resource_type,
+            patient=patient,
+            month=line.month,
+            code=code,
+            date_of_service=day,
+            units=str(number),
+            performer=performer,
+            because=line.reason,
+            since=f"{line.changed_at:%Y-%m-%d}" if line.changed_at else "",
+            identifier=line.identifier,
+        )
+
+
+Entries = list[tuple[str, str, int]]
+"""Code, ISO date and units of each."""
+
+
+def _charge(draft: Draft) -> tuple[str, str, Entries]:
+    charge = charged(draft)
+    return charge.patient, charge.performer, [(charge.code, day, number) for day, number in charge.served]
+
+
+def _claim(line: Line) -> tuple[str, str, Entries]:
+    entries = [
+        (item["productOrService"]["coding"][0]["code"], item["servicedDate"], units(item))
+        for item in line.content["item"]
+    ]
+    return line.content["patient"]["reference"], line.draft.code, entries
