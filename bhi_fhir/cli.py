@@ -131,10 +131,10 @@ def approve(site: Path, month: str, overrides: tuple[str, ...], by: str, patient
     if shape == "json":
         click.echo(msgspec.json.encode(rows))
     elif shape == "csv":
-        click.echo(approving.as_csv(rows), nl=False)
+        click.echo(approving.by_hand(desk), nl=False)
     else:
         approving.table(_console(), rows)
-    sys.exit(SET_ASIDE if any(each.outcome != "approved" and each.outcome != "created" for each in done) else 0)
+    sys.exit(SET_ASIDE if any(each.outcome not in {"approved", "created"} for each in done) else 0)
 
 
 @cli.command()

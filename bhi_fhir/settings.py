@@ -72,7 +72,8 @@ class Dft(_Strict):
 
     `review_queue`: the name of the charge-review queue that this interface feeds; without it only lines that a
     named person has approved are sent, for a DFT is no draft. `replays`: the receiver takes a message that it
-    has seen (MSH-10) for the same one, so that an unanswered one may be sent again.
+    has seen (MSH-10) for the same one, so that an unanswered one may be sent again. `ca_file`: with it, MLLP over
+    TLS, trusting these authorities.
     """
 
     host: str = ""
@@ -88,6 +89,13 @@ class Dft(_Strict):
     patient_identifier_system: str = ""
     review_queue: str = ""
     replays: bool = False
+    ca_file: str = ""
+
+
+class Oracle(_Strict):
+    """`schedules`: the site's bill code schedule (code set 14002) for each kind of code."""
+
+    schedules: dict[Literal["CPT", "HCPCS", "ICD"], str] = Field(default_factory=dict)
 
 
 class Delivery(_Strict):
@@ -105,8 +113,9 @@ class Delivery(_Strict):
     audit: str = "bhi-fhir-audit.ndjson"
     keep_months: int = Field(default=84, ge=13)
     write_open_month: bool = False
-    folder: str = "bhi-fhir-drafts"
+    folder: str = ""
     dft: Dft = Dft()
+    oracle: Oracle = Oracle()
 
 
 class Site(_Strict):

@@ -231,7 +231,7 @@ def _component(part: Part) -> hl7.Component:
 
 def _escaped(text: str) -> str:
     """The library's own escape turns every letter beyond ASCII into hex of another character set."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).translate(_ESCAPED)
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+", " ", text).translate(_ESCAPED)
 
 
 def _digest(length: int, *said: object) -> str:

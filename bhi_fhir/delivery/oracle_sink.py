@@ -29,7 +29,8 @@ from bhi_fhir.delivery.charged import Charged, charged
 from bhi_fhir.delivery.dft_message import CPT
 from bhi_fhir.delivery.line import APPROVED, WITHDRAWN, Draft, Line, Receipt, Seen, Several, Standing, Unseen
 from bhi_fhir.errors import Conflict, Incomplete, Refused, ServerError
-from bhi_fhir.fhir.client import Answer, BhiClient
+from bhi_fhir.fhir.carrier import Answer
+from bhi_fhir.fhir.client import BhiClient
 from bhi_fhir.fhir.reading import search
 
 BillCodes = Literal["CPT", "HCPCS", "ICD"]

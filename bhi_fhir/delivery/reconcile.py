@@ -63,7 +63,8 @@ def _standing(line: Line, wanted: Draft | None, seen: Standing, *, whole: bool) 
             now = replace(now, draft=wanted)
             changed = differences(wanted.content, seen.content)
         if changed:
-            return _leave(now, f"somebody has changed it: {'; '.join(changed)}{_wish(wanted, seen)}")
+            # With the version that was ours: theirs must not be taken for it the next time.
+            return _leave(line, f"somebody has changed it: {'; '.join(changed)}{_wish(wanted, seen)}")
     stands_withdrawn = seen.content.get("status") == WITHDRAWN[line.draft.resource_type]
     if line.approved_by:
         return _approved(now, wanted)

@@ -113,13 +113,12 @@ class Activity:
     device_cleared: bool | None = None
     risk: bool = False
     """The entry's own reason is a mapped suicide or overdose risk."""
+    span: Span | None = field(init=False, compare=False, repr=False, default=None)
+    """From when to when, if both are known to the instant."""
 
-    @property
-    def span(self) -> Span | None:
-        """From when to when, if both are known to the instant."""
-        if self.when is None or not self.when.exact or self.duration is None:
-            return None
-        return self.when.earliest, self.when.earliest + self.duration
+    def __post_init__(self) -> None:
+        if self.when is not None and self.when.exact and self.duration is not None:
+            object.__setattr__(self, "span", (self.when.earliest, self.when.earliest + self.duration))
 
 
 @dataclass(frozen=True, slots=True)

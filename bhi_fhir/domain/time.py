@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
@@ -44,14 +44,12 @@ class Period:
 
     start: Moment | None = None
     end: Moment | None = None
+    opens: datetime = field(init=False, compare=False, repr=False)
+    closes: datetime = field(init=False, compare=False, repr=False)
 
-    @property
-    def opens(self) -> datetime:
-        return self.start.earliest if self.start else BEGINNING
-
-    @property
-    def closes(self) -> datetime:
-        return self.end.latest if self.end else END
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "opens", self.start.earliest if self.start else BEGINNING)
+        object.__setattr__(self, "closes", self.end.latest if self.end else END)
 
     def holds(self, instant: datetime) -> bool:
         return self.opens <= instant and (
@@ -85,19 +83,18 @@ class ServiceMonth:
 
     @classmethod
     def of(cls, instant: datetime, zone: ZoneInfo) -> ServiceMonth:
-        local = instant.astimezone(zone)
-        return cls(local.year * 12 + local.month - 1, zone)
+        return cls(month_index(instant, zone), zone)
 
     def shifted(self, months: int) -> ServiceMonth:
         return ServiceMonth(self.index + months, self.zone)
 
     @property
     def first_day(self) -> date:
-        return date(self.index // 12, self.index % 12 + 1, 1)
+        return _first_day(self.index)
 
     @property
     def last_day(self) -> date:
-        return self.shifted(1).first_day - timedelta(days=1)
+        return _first_day(self.index + 1) - timedelta(days=1)
 
     @property
     def span(self) -> Span:
@@ -123,13 +120,22 @@ class ServiceMonth:
 
 @cache
 def _month_span(index: int, zone: ZoneInfo) -> Span:
-    first, after = ServiceMonth(index, zone).first_day, ServiceMonth(index + 1, zone).first_day
-    return midnight(first, zone), midnight(after, zone)
+    return midnight(_first_day(index), zone), midnight(_first_day(index + 1), zone)
+
+
+def _first_day(index: int) -> date:
+    return date(index // 12, index % 12 + 1, 1)
 
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:
     """The instant at which a local day begins, in UTC."""
     return datetime.combine(day, time(), zone).astimezone(UTC)
+
+
+def month_index(instant: datetime, zone: ZoneInfo) -> int:
+    """The `ServiceMonth.index` of the local month in which an instant lies."""
+    local = instant.astimezone(zone)
+    return local.year * 12 + local.month - 1
 
 
 def local_day(instant: datetime, zone: ZoneInfo) -> date:

@@ -20,6 +20,7 @@ class TypeCapability:
     conditional_create: bool
     conditional_update: bool
     update_create: bool
+    operations: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class Capabilities:
         """Whether the type is served with `read`, `search-type`, `create`, `update` and so on."""
         served = self.types.get(resource_type)
         return served is not None and interaction in served.interactions
+
+    def operations(self, resource_type: str) -> frozenset[str]:
+        """The names of the type's operations, such as `create` for $create."""
+        served = self.types.get(resource_type)
+        return served.operations if served else frozenset()
 
 
 async def capabilities(client: BhiClient) -> Capabilities:
@@ -70,6 +76,10 @@ class _Param(msgspec.Struct):
     name: str = ""
 
 
+class _Operation(msgspec.Struct):
+    name: str = ""
+
+
 class _Type(msgspec.Struct):
     type: str
     interaction: list[_Coded] = []
@@ -77,6 +87,7 @@ class _Type(msgspec.Struct):
     conditionalCreate: bool = False  # noqa: N815
     conditionalUpdate: bool = False  # noqa: N815
     updateCreate: bool = False  # noqa: N815
+    operation: list[_Operation] = []
 
 
 class _Rest(msgspec.Struct):
@@ -120,4 +131,5 @@ def _capability(served: _Type) -> TypeCapability:
         conditional_create=served.conditionalCreate,
         conditional_update=served.conditionalUpdate,
         update_create=served.updateCreate,
+        operations=frozenset(each.name.lstrip("$") for each in served.operation),
     )

@@ -6,7 +6,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, Self
@@ -47,6 +47,11 @@ class _Request(NamedTuple):
     headers: dict[str, str]
 
 
+Heard = Callable[[str, str, int | None], None]
+"""Told of each request when it is over: method, what was asked relative to the base with its query (it may name
+a patient), and the status, None where no whole answer came."""
+
+
 class BhiClient(AsyncFHIRClient):
     """One FHIR server. Use as `async with BhiClient(connection) as client`.
 
@@ -55,7 +60,15 @@ class BhiClient(AsyncFHIRClient):
     addresses are wrong.
     """
 
-    def __init__(self, connection: Connection, *, sleep: Sleep = asyncio.sleep, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        heard: Heard | None = None,
+        sleep: Sleep = asyncio.sleep,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._heard = heard
         self.gate = Gate(connection.base_url, connection.aliases)
         super().__init__(self.gate.base_url)
         self.search_by_post = connection.search_by_post
@@ -96,7 +109,14 @@ class BhiClient(AsyncFHIRClient):
         what = _what(method, target[len(self.gate.base_url) :])
         reads = method == "GET" or form is not None
         request = _Request(method, target, *_content(data, form, headers))
-        answer = await (self._repeatedly(request, what) if reads else self._once(request, what))
+        status: int | None = None
+        try:
+            answer = await (self._repeatedly(request, what) if reads else self._once(request, what))
+            status = answer.status
+        finally:
+            if self._heard is not None:
+                searched = f"?{urlencode(form)}" if form is not None else ""
+                self._heard(method, target[len(self.gate.base_url) + 1 :] + searched, status)
         if answer.status // 100 == 2 or answer.status == 304:
             return answer
         raise refusal(what, answer.status, answer.body)
@@ -138,8 +158,9 @@ class BhiClient(AsyncFHIRClient):
                 answer = await self._timely(request, what, reads)
                 alive = answer.status < 500 or answer.status == 501
                 return answer
-            except Unreachable:
-                alive = False
+            except Unreachable as error:
+                # A credential that is not accepted says nothing of the server.
+                alive = False if error.sent or error.passing else None
                 raise
             except Incomplete:
                 alive = True

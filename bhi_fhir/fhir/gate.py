@@ -85,6 +85,11 @@ class Gate:
             "if that is the same server, add its address to [fhir] aliases."
         )
 
+    def is_home(self, url: str) -> bool:
+        """Whether the URL has the origin of the server or of an alias, path aside."""
+        place = _place(url)
+        return place is not None and any(place.origin == known.origin for known in self._known)
+
     def _target(self, head: str, *, is_query_only: bool) -> _Place | None:
         if not head:
             return _place(self.base_url) if is_query_only else None
@@ -93,6 +98,20 @@ class Gate:
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", head):
             return _place(head)
         return _place(urljoin(self.base_url + "/", head))
+
+
+def is_safe(url: str) -> bool:
+    """Whether the URL is a plain absolute address, without userinfo or query, by https or on this machine."""
+    place = _place(url)
+    if place is None or not _can_be_requested(place.origin):
+        return False
+    return place.scheme == "https" or place.loopback
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL leads to this machine."""
+    place = _place(url)
+    return place is not None and place.loopback
 
 
 def _configured(key: str, url: str) -> _Place:

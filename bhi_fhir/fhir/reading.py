@@ -11,7 +11,8 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 from bhi_fhir.errors import Incomplete, ServerError
-from bhi_fhir.fhir.client import Answer, BhiClient, Params, not_whole
+from bhi_fhir.fhir.carrier import Answer
+from bhi_fhir.fhir.client import BhiClient, Params, not_whole
 from bhi_fhir.fhir.gate import Gate
 from bhi_fhir.fhir.outcome import UNREADABLE, withheld_sentences
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import getpass
-import io
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from bhi_fhir.audit import Person
+from bhi_fhir.delivery import work_list
 from bhi_fhir.delivery.delivered import Delivered
 from bhi_fhir.delivery.line import Line
 from bhi_fhir.delivery.settle import release, resolve
@@ -168,13 +166,7 @@ def table(console: Console, rows: Sequence[Standing]) -> None:
     console.print(shown)
 
 
-def as_csv(rows: Sequence[Standing]) -> str:
-    """For a spreadsheet; a cell that it would take for a formula begins with an apostrophe."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(Standing.__dataclass_fields__)
-    for row in rows:
-        plain = msgspec.to_builtins(row)
-        plain["served"] = " ".join(row.served)
-        writer.writerow([f"'{v}" if str(v).startswith(("=", "+", "-", "@")) else v for v in plain.values()])
-    return out.getvalue()
+def by_hand(desk: Desk) -> str:
+    """CSV of what no destination took: people enter it, correct it or take it back."""
+    listed = [n for _, n in ledger_of(desk).month_lines(str(desk.month)) if n.sink in ("", "worklist")]
+    return work_list.as_csv(work_list.rows(listed))

@@ -14,9 +14,9 @@ from typing import ParamSpec, TypeVar
 from bhi_fhir import __version__
 from bhi_fhir.audit import AuditLog, PatientAudit, Person
 from bhi_fhir.delivery.doors import doors
+from bhi_fhir.delivery.hand import Delivery
 from bhi_fhir.delivery.ledger import Ledger, open_ledger
 from bhi_fhir.delivery.seal import site_seal
-from bhi_fhir.delivery.hand import Delivery
 from bhi_fhir.drafts import DraftRun
 from bhi_fhir.drafts.identity import site_namespace
 from bhi_fhir.fhir.capabilities import Capabilities, capabilities
@@ -94,7 +94,8 @@ async def opened(desk: Desk, now: datetime) -> AsyncIterator[Office]:
         ) as client:
             served = await capabilities(client)
             reader = RecordReader(client, served, desk.reading)
-            sinks = doors(desk.folder, client, served, draft_run(desk, now.date()).site, now)
+            site = draft_run(desk, now.date()).site
+            sinks = doors(desk.site.delivery, desk.folder, client, served, site, lambda: now.astimezone(desk.site.zone))
             yield Office(desk, client, served, reader, ledger, Delivery(ledger, sinks), log, audit, now)
     finally:
         shared.commit()

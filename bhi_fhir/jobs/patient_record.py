@@ -6,8 +6,11 @@ What the server withholds, loses or does not serve is written down, so that no f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -22,15 +25,51 @@ from bhi_fhir.mapping.site_reading import SiteReading
 
 _PAGE = {"_count": "200"}
 _PEOPLE = ("Practitioner", "PractitionerRole", "Organization")
+_PATIENT_PARAMS = ("patient", "subject", "beneficiary")
+# A server may list a parameter and refuse it; then the next one is tried.
+_NOT_UNDERSTOOD = frozenset({400, 404, 405, 422, 501})
+# A definite answer about a person; anything else may pass.
+_NOT_GIVEN = frozenset({401, 403, 404, 410})
+MOST_PEOPLE = 4_000
+"""So many people, and so many answers about their roles, are remembered at most."""
+
+_T = TypeVar("_T")
 
 
 @dataclass
 class ServerRecord:
-    """What was read of one patient."""
+    """What was read of one patient. `notes`: what the server gave beside what was asked; no finding rests on it."""
 
     patient: str
     sources: list[Source] = field(default_factory=list)
     withheld: list[Withheld] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class _Shared(Generic[_T]):
+    """Answers that several patients wait for: each is asked for once, and at most `most` are remembered.
+
+    What raises is not remembered. A patient that is given up does not take the answer from the others.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: OrderedDict[str, asyncio.Task[_T]] = OrderedDict()
+
+    async def get(self, key: str, ask: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        task = self._known.get(key)
+        if task is None or task.cancelled():
+            task = self._known[key] = asyncio.create_task(ask())
+            task.add_done_callback(lambda done: self._forget(key, done))
+            while len(self._known) > self._most:
+                self._known.popitem(last=False)
+        else:
+            self._known.move_to_end(key)
+        return await asyncio.shield(task)
+
+    def _forget(self, key: str, done: asyncio.Task[_T]) -> None:
+        if (done.cancelled() or done.exception() is not None) and self._known.get(key) is done:
+            del self._known[key]
 
 
 @dataclass
@@ -40,64 +79,96 @@ class RecordReader:
     client: BhiClient
     served: Capabilities
     site: SiteReading
-    _people: dict[str, asyncio.Task[bytes | None]] = field(default_factory=dict)
-    _roles: dict[str, asyncio.Task[SearchResult | None]] = field(default_factory=dict)
-    _whole: dict[str, asyncio.Task[SearchResult | Withheld]] = field(default_factory=dict)
+    _people: _Shared[bytes | None] = field(default_factory=lambda: _Shared(MOST_PEOPLE))
+    _roles: _Shared[SearchResult | None] = field(default_factory=lambda: _Shared(MOST_PEOPLE))
+    _whole: _Shared[SearchResult | Withheld] = field(default_factory=lambda: _Shared(len(SUBJECT)))
 
     async def read(self, patient: str) -> ServerRecord:
-        """The patient's record. ServerError if the patient or a search cannot be had at all."""
-        record = ServerRecord(patient, [Source("server", patient, await read(self.client, patient))])
-        for kind in sorted(SUBJECT):
-            if kind == "DocumentReference" and not self.site.consent.document:
-                continue  # many, and only some sites' consents
-            if kind == "Consent" and self._consent_is_elsewhere():
-                continue
-            await self._type(record, kind)
+        """The patient's record, its types asked for side by side and kept in a fixed order.
+
+        ServerError if the patient or a search cannot be had at all.
+        """
+        own = await read(self.client, patient)
+        record = ServerRecord(patient, [Source("server", patient, own)])
+        mine = _same_person(own, patient)
+        for part in await _all(self._type(kind, patient, mine) for kind in self._types()):
+            record.sources += part.sources
+            record.withheld += part.withheld
+            record.notes += part.notes
         await self._staff(record)
         return record
+
+    def _types(self) -> list[str]:
+        """DocumentReferences are many, and only some sites' consents."""
+        leave = set() if self.site.consent.document else {"DocumentReference"}
+        return sorted(SUBJECT.keys() - leave - ({"Consent"} if self._consent_is_elsewhere() else set()))
 
     def _consent_is_elsewhere(self) -> bool:
         """athenahealth and MEDITECH serve no Consent: nothing is missing where the site names another source."""
         named = self.site.consent.document or self.site.consent.answer
         return bool(named) and bool(self.served.types) and "Consent" not in self.served.types
 
-    async def _type(self, record: ServerRecord, kind: str) -> None:
-        param = self._patient_param(kind)
-        found: SearchResult | Withheld
-        if param:
-            found = await self._search(kind, {param: record.patient, **_PAGE})
-        else:
-            found = await self._all_of(kind)
+    async def _type(self, kind: str, patient: str, mine: frozenset[str]) -> ServerRecord:
+        """One type of the patient's resources. `mine`: every reference that means this patient."""
+        part = ServerRecord(patient)
+        params = self._patient_params(kind)
+        found = await self._by_patient(kind, patient, params) if params else await self._all_of(kind)
         if isinstance(found, Withheld):
-            record.withheld.append(found)
-            return
-        mine = list(sources_of(found, "server"))
-        record.sources += mine if param else [s for s in mine if _is_of(s, kind, record.patient)]
+            part.withheld.append(found)
+            return part
+        strangers = 0
+        for source in sources_of(found, "server"):
+            subjects = _subjects(source)
+            if params:
+                # What names nobody, or whom in a way that only the mapping understands, is for the mapping to judge.
+                stranger = any(_names_a_patient(s) and _plain(s) not in mine for s in subjects)
+            else:
+                stranger = subjects is not _UNREADABLE and not any(_plain(s) in mine for s in subjects)
+            if not stranger:
+                part.sources.append(source)
+            strangers += stranger
+        if params:
+            part.notes += found.notes
+            if strangers:
+                part.notes.append(f"The server gave {strangers} {kind} of other patients; they are left out.")
         # An answer with a hole makes the whole month indeterminate: it may hide the only refusal or charge.
-        record.withheld += [Withheld("*", sentence) for sentence in found.withheld]
+        part.withheld += [Withheld("*", sentence) for sentence in found.withheld]
+        return part
 
-    def _patient_param(self, kind: str) -> str | None:
-        """How this type is searched by patient; None where the server does not say that it can be."""
+    def _patient_params(self, kind: str) -> tuple[str, ...]:
+        """How this type may be searched by patient; nothing where the server does not say that it can be."""
+        if not self.served.types:  # a /metadata without types; reading whole types of a hospital is no answer to it
+            return _PATIENT_PARAMS[:1] if SUBJECT[kind] == "patient" else ("patient", SUBJECT[kind])
         known = self.served.types.get(kind)
-        if known is None:
-            return None
-        for param in ("patient", "subject", "beneficiary"):
-            if param in known.search_params:
-                return param
-        return None
+        return tuple(p for p in _PATIENT_PARAMS if p in known.search_params) if known else ()
+
+    async def _by_patient(self, kind: str, patient: str, params: Iterable[str]) -> SearchResult | Withheld:
+        found: SearchResult | Withheld | None = None
+        for param in params:
+            try:
+                return await search(self.client, kind, {param: patient, **_PAGE})
+            except Refused as error:
+                found = _not_served(kind, error)
+                if error.status not in _NOT_UNDERSTOOD:
+                    break
+        assert found is not None
+        return found
 
     async def _search(self, kind: str, params: dict[str, str]) -> SearchResult | Withheld:
+        """Raises Refused, which is not remembered, where the server may answer the next time."""
         try:
             return await search(self.client, kind, params)
         except Refused as error:
-            return Withheld(kind, f"the server does not answer for {kind} ({error.status})")
+            if error.status == 429 or error.status >= 500:
+                raise
+            return _not_served(kind, error)
 
     async def _all_of(self, kind: str) -> SearchResult | Withheld:
         """A type that cannot be searched by patient is read whole, once, and sorted by patient here."""
-        task = self._whole.get(kind)
-        if task is None:
-            task = self._whole[kind] = asyncio.ensure_future(self._search(kind, dict(_PAGE)))
-        return await task
+        try:
+            return await self._whole.get(kind, lambda: self._search(kind, dict(_PAGE)))
+        except Refused as error:
+            return _not_served(kind, error)
 
     # -- people -------------------------------------------------------------------------------------
 
@@ -108,8 +179,7 @@ class RecordReader:
         await self._fetch(record, self._named(record.sources) - wanted)  # whom a PractitionerRole names
         practitioners = {r for r in self._named(record.sources) if r.startswith("Practitioner/")}
         if self._patient_searchable("PractitionerRole", "practitioner"):
-            for reference in sorted(practitioners):
-                found = await self._roles_of(reference)
+            for found in await _all(self._roles_of(reference) for reference in sorted(practitioners)):
                 if found is not None:
                     record.sources += sources_of(found, "server")
 
@@ -118,26 +188,32 @@ class RecordReader:
         return {r for r in found if r.split("/")[0] in _PEOPLE}
 
     async def _fetch(self, record: ServerRecord, references: Iterable[str]) -> None:
-        for reference in sorted(references):
-            task = self._people.get(reference)
-            if task is None:
-                task = self._people[reference] = asyncio.ensure_future(self._person(reference))
-            body = await task
+        wanted = sorted(references)
+        for reference, body in zip(wanted, await _all(self._person(r) for r in wanted), strict=True):
             if body is not None:
                 record.sources.append(Source("server", reference, body))
 
     async def _person(self, reference: str) -> bytes | None:
         """None where the server does not give it: who that is is then unknown, and is said so by the rules."""
         try:
-            return await read(self.client, reference)
+            return await self._people.get(reference, lambda: self._read_person(reference))
         except ServerError:
             return None
 
+    async def _read_person(self, reference: str) -> bytes | None:
+        """None is remembered only where the server has said no."""
+        try:
+            return await read(self.client, reference)
+        except Refused as error:
+            if error.status in _NOT_GIVEN:
+                return None
+            raise
+
     async def _roles_of(self, reference: str) -> SearchResult | None:
-        task = self._roles.get(reference)
-        if task is None:
-            task = self._roles[reference] = asyncio.ensure_future(self._search_roles(reference))
-        return await task
+        try:
+            return await self._roles.get(reference, lambda: self._search_roles(reference))
+        except Refused:
+            return None
 
     async def _search_roles(self, reference: str) -> SearchResult | None:
         found = await self._search("PractitionerRole", {"practitioner": reference, **_PAGE})
@@ -148,27 +224,79 @@ class RecordReader:
         return known is not None and param in known.search_params
 
 
-class _Subject(msgspec.Struct):
+async def _all(asked: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """All side by side, in order; the first error ends the others and is raised as it is."""
+    tasks = [asyncio.create_task(each) for each in asked]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _not_served(kind: str, error: Refused) -> Withheld:
+    return Withheld(kind, f"the server does not answer for {kind} ({error.status})")
+
+
+class _Reference(msgspec.Struct):
     reference: str | None = None
 
 
-class _Subjects(msgspec.Struct):
-    subject: _Subject | None = None
-    patient: _Subject | None = None
-    beneficiary: _Subject | None = None
+class _Headed(msgspec.Struct):
+    resourceType: str  # noqa: N815
+    subject: _Reference | None = None
+    patient: _Reference | None = None
+    beneficiary: _Reference | None = None
 
 
-def _is_of(source: Source, kind: str, patient: str) -> bool:
-    """Does this resource of a type that was read whole belong to the patient?"""
+class _Link(msgspec.Struct):
+    other: _Reference | None = None
+    type: str = ""
+
+
+class _Linked(msgspec.Struct):
+    link: list[_Link] = []
+
+
+_UNREADABLE: tuple[str, ...] = ("",)
+_PATIENT = re.compile(r"(?:.*/)?Patient/[A-Za-z0-9.-]{1,64}")
+
+
+def _subjects(source: Source) -> tuple[str, ...]:
+    """The reference to whom the resource is about; `_UNREADABLE` where the mapping must say that it cannot tell."""
     try:
-        found = msgspec.json.decode(source.json, type=_Subjects)
-    except (msgspec.DecodeError, RecursionError):
-        return True  # unreadable: it may be this patient's, and the mapping says so
-    subject = getattr(found, SUBJECT[kind])
-    if subject is None or subject.reference is None:
-        return False
-    reference = subject.reference.split("/_history/")[0]
-    return bool(reference == patient or reference.endswith(f"/{patient}"))
+        found = msgspec.json.decode(source.json, type=_Headed)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _UNREADABLE
+    if found.resourceType not in SUBJECT:
+        return _UNREADABLE  # an included person; the mapping takes what it knows
+    subject = getattr(found, SUBJECT[found.resourceType])
+    return (subject.reference,) if subject and subject.reference else ()
+
+
+def _names_a_patient(reference: str) -> bool:
+    return _PATIENT.fullmatch(_current(reference)) is not None
+
+
+def _plain(reference: str) -> str:
+    """`Patient/id`, whatever base stands before it and version behind."""
+    return "/".join(_current(reference).split("/")[-2:])
+
+
+def _current(reference: str) -> str:
+    """Without the version."""
+    return reference.partition("/_history/")[0]
+
+
+def _same_person(body: bytes, patient: str) -> frozenset[str]:
+    """The patient's own reference and those that the record links: a merged record keeps its old references."""
+    try:
+        links = msgspec.json.decode(body, type=_Linked).link
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        links = []
+    merged = (each.other.reference for each in links if each.other and each.type in {"replaces", "replaced-by"})
+    return frozenset({patient, *(_plain(r) for r in merged if r and _names_a_patient(r))})
 
 
 def _references(body: bytes, base_url: str) -> set[str]:

@@ -15,7 +15,7 @@ from datetime import datetime
 
 import msgspec
 
-from bhi_fhir.delivery.delivered import OUTCOMES, Delivered
+from bhi_fhir.delivery.delivered import OUTCOMES
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import SetAside
 from bhi_fhir.domain.time import ServiceMonth

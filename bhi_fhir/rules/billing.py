@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bhi_fhir.domain.decision import Outcome
-from bhi_fhir.domain.record import Chart, Member, Role, Team
+from bhi_fhir.domain.record import Chart, Role
 from bhi_fhir.domain.time import ServiceMonth
-from bhi_fhir.rules.track import Track, known_kind, members_at, members_in
+from bhi_fhir.rules.patient_month import PatientMonth
+from bhi_fhir.rules.track import Place, Track, at_instant, in_stretch, known_kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,20 +26,20 @@ class Billing:
         return self.people[0] if len(self.people) == 1 else None
 
 
-def billing(chart: Chart, track: Track, month: ServiceMonth, last_work: datetime | None) -> Billing:
+def billing(patient: PatientMonth, track: Track, month: ServiceMonth, last_work: datetime | None) -> Billing:
     """The billing practitioner at the last work of the month, else at its end, else at any time of it."""
+    chart, places = patient.chart, patient.places(track.teams)
     at = last_work or month.span[1] - timedelta(microseconds=1)
-    members = members_in(chart, track.teams, month.span)
-    at_last = _treating(members_at(chart, track.teams, at))
-    treating = at_last or _treating(members)
-    evidence = tuple(sorted({team.ref for team, _ in treating}))
+    at_last = _treating(at_instant(places, at))
+    treating = at_last or _treating(in_stretch(places, month.span))
+    evidence = tuple(sorted({team.ref for _, _, team, _ in treating}))
     if not treating:
-        unplaced = any(not m.roles for _, m in members)
+        unplaced = any(not m.roles for *_, m in in_stretch(places, month.span))
         reason = chart.lacks("CareTeam")
         if unplaced or reason:
             return Billing((), "unknown", reason or "a team member's role is one that no map knows", evidence)
         return Billing((), "not-met", "no treating practitioner is on a care team in the month")
-    people = sorted({m.person for _, m in treating if m.person})
+    people = sorted({m.person for *_, m in treating if m.person})
     if not people:
         return Billing((), "unknown", "the treating practitioner on the care team is not named by reference", evidence)
     could = [p for p in people if known_kind(chart.kinds_of(p), track.billers) is not False]
@@ -56,11 +57,13 @@ def billing(chart: Chart, track: Track, month: ServiceMonth, last_work: datetime
     if last_work is not None and not at_last:
         because = f"{could[0]} was the treating practitioner in the month, but nobody was at its last work"
         return Billing((could[0],), "unknown", because, evidence)
-    return _one(chart, track, could[0], evidence, any(team.certain for team, m in treating if m.person == could[0]))
+    return _one(
+        chart, track, could[0], evidence, any(team.certain for _, _, team, m in treating if m.person == could[0])
+    )
 
 
-def _treating(members: list[tuple[Team, Member]]) -> list[tuple[Team, Member]]:
-    return [(team, m) for team, m in members if Role.TREATING in m.roles]
+def _treating(places: list[Place]) -> list[Place]:
+    return [place for place in places if Role.TREATING in place[3].roles]
 
 
 def _one(chart: Chart, track: Track, who: str, evidence: tuple[str, ...], certain: bool) -> Billing:

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bhi_fhir.domain.record import Chart
 from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.policy import Code, Rules, Switches, policy
 from bhi_fhir.rules.course import Answer, Course
+from bhi_fhir.rules.patient_month import PatientMonth
 
 if TYPE_CHECKING:
     from bhi_fhir.rules.services import Work
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Case:
     """One code for one patient's month: all that a requirement may look at."""
 
-    chart: Chart
-    month: ServiceMonth
-    rules: Rules
-    switches: Switches
+    patient: PatientMonth
     code: Code
     course: Course | None = None
     """For monthly BHI codes."""
     work: Work | None = None
     """For services of a day and the other related services."""
+    chart: Chart = field(init=False)
+    month: ServiceMonth = field(init=False)
+    rules: Rules = field(init=False)
+    switches: Switches = field(init=False)
+
+    def __post_init__(self) -> None:
+        asked = self.patient
+        self.chart, self.month, self.rules, self.switches = asked.chart, asked.month, asked.rules, asked.switches
 
     @property
     def track(self) -> Course:

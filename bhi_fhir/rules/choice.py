@@ -14,6 +14,7 @@ from bhi_fhir.policy import Code, Rules, Switches
 from bhi_fhir.rules import thresholds
 from bhi_fhir.rules.charged import charged
 from bhi_fhir.rules.course import Answer, Course
+from bhi_fhir.rules.patient_month import PatientMonth
 from bhi_fhir.rules.requirements import finding
 from bhi_fhir.rules.track import Track
 
@@ -47,6 +48,7 @@ class Trial:
 class MonthCase:
     """Everything the choice looks at."""
 
+    patient: PatientMonth
     chart: Chart
     month: ServiceMonth
     rules: Rules
@@ -61,9 +63,13 @@ class MonthCase:
 
 def status_of(findings: list[Finding] | tuple[Finding, ...]) -> Status:
     """not-billable if a blocking requirement is not met; needs-review if anything is open; else billable."""
-    if any(f.blocks for f in findings):
-        return "not-billable"
-    return "needs-review" if any(f.open for f in findings) else "billable"
+    found: Status = "billable"
+    for each in findings:
+        if each.outcome != "met":
+            if each.blocks:
+                return "not-billable"
+            found = "needs-review"
+    return found
 
 
 # -- what is charged already
@@ -77,7 +83,7 @@ def already_charged(case: MonthCase) -> None:
 
 def charge_against(case: MonthCase, code: Code) -> Answer | None:
     same, maybe_same = charged(case.chart, case.month, [code.code])
-    others, maybe_others = charged(case.chart, case.month, _excluded(code, case.switches))
+    others, maybe_others = charged(case.chart, case.month, case.patient.setting.excluded[code.code])
     if same:
         return Answer("not-met", f"{code.code} is already charged this month", (same[0].ref,))
     if others:
@@ -89,13 +95,6 @@ def charge_against(case: MonthCase, code: Code) -> Answer | None:
     if reason := case.chart.lacks("ChargeItem", "Claim"):
         return Answer("unknown", reason)
     return None
-
-
-def _excluded(code: Code, switches: Switches) -> set[str]:
-    both = {"99484", "G0323"}
-    if switches.allow_99484_with_g0323 and code.code in both:
-        return set(code.excludes) - both
-    return set(code.excludes)
 
 
 # -- choice -----------------------------------------------------------------------------------------

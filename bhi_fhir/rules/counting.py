@@ -6,42 +6,17 @@ entries share it; the earlier start gets the credit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from bhi_fhir.domain.decision import NotCounted
-from bhi_fhir.domain.record import Activity, CareEpisode, Chart, Member, Role, Team
-from bhi_fhir.domain.time import (
-    BEGINNING,
-    END,
-    ServiceMonth,
-    Span,
-    intersect,
-    length,
-    subtract,
-    union,
-    whole_minutes,
-)
-from bhi_fhir.policy import Switches
+from bhi_fhir.domain.record import Activity, CareEpisode, Chart, Member, Role
+from bhi_fhir.domain.time import END, ServiceMonth, Span, intersect, length, subtract, union, whole_minutes
+from bhi_fhir.rules.patient_month import PatientMonth
 from bhi_fhir.rules.permission import Permission
-from bhi_fhir.rules.track import BHI_KINDS, Track, members_in, members_on, window
+from bhi_fhir.rules.track import OWN_SERVICES, Track, at_moment, window
 
-OWN_SERVICES = frozenset(
-    {
-        "safety-planning",
-        "crisis-follow-up",
-        "interprofessional-consultation",
-        "interprofessional-consultation-written",
-        "interprofessional-referral",
-        "dmht-supply",
-        "dmht-management",
-        "dmht-interactive-contact",
-        "dmht-device-use",
-    }
-)
-"""Kinds of work that are services of their own: none of them shares minutes with BHI."""
-
+_NOTHING = timedelta()
 _BECAUSE = {
     "administrative": "administrative and clerical time never counts",
     "not-on-team": "nobody who did it is on the care team at that time",
@@ -69,6 +44,8 @@ class Piece:
 
     @property
     def counted(self) -> timedelta:
+        if len(self.spans) == 1 and not self.floating:
+            return self.spans[0][1] - self.spans[0][0]
         return length(self.spans) + self.floating
 
     @property
@@ -104,7 +81,7 @@ class Tally:
 
     def drop(self, activity: Activity, duration: timedelta | None, reason: str, because: str = "") -> None:
         """List time that does not count. Nothing is listed for nothing."""
-        if duration is None or duration > timedelta():
+        if duration is None or duration > _NOTHING:
             minutes = None if duration is None else whole_minutes(duration)
             self.not_counted.append(NotCounted(activity.ref, minutes, reason, because or _BECAUSE[reason]))
 
@@ -113,33 +90,24 @@ class Tally:
         self.drop(activity, None, "unreadable", because)
 
 
-@dataclass(frozen=True, slots=True)
 class Scope:
     """Whose time is counted for what: one track's month with the practitioners who may bill it."""
 
-    chart: Chart
-    track: Track
-    month: ServiceMonth
-    billers: tuple[str, ...]
-    switches: Switches
+    def __init__(self, patient: PatientMonth, track: Track, month: ServiceMonth, billers: tuple[str, ...]) -> None:
+        self.patient, self.track, self.month, self.billers = patient, track, month, billers
+        self.chart, self.span = patient.chart, month.span
+        self.kinds, self.roles = track.kinds(patient.switches), track.roles(patient.switches)
+        self.after_death = after_death(self.chart)
+        self.episodes = episodes_of(self.chart, track, month)
+        self.hospital = [] if patient.switches.count_inpatient_minutes else inpatient(self.chart)
 
 
 def candidates(scope: Scope) -> Tally:
     """The month's work before consent, visit and overlap are looked at."""
     tally = Tally()
-    for activity in scope.chart.activities:
-        if _touches(activity, scope.month):
-            _weigh(tally, activity, scope)
+    for activity in scope.patient.touching(scope.month):
+        _weigh(tally, activity, scope)
     return tally
-
-
-def _touches(activity: Activity, month: ServiceMonth) -> bool:
-    """Is it of this month, or may it be?"""
-    span = activity.span
-    if span:
-        start, end = month.span
-        return span[0] < end and (span[1] > start or (span[0] == span[1] and span[0] >= start))
-    return month.may_hold(activity.when)
 
 
 def _weigh(tally: Tally, activity: Activity, scope: Scope) -> None:
@@ -150,7 +118,7 @@ def _weigh(tally: Tally, activity: Activity, scope: Scope) -> None:
             tally.cannot_read(activity, "no map knows what kind of work it is")
         return
     if reason := _never_time(activity):
-        tally.drop(activity, _in_month(activity, scope.month), reason)
+        tally.drop(activity, _in_month(activity, scope), reason)
         return
     if silent and activity.state == "done":
         return
@@ -158,12 +126,12 @@ def _weigh(tally: Tally, activity: Activity, scope: Scope) -> None:
     if reason == "unreadable":
         tally.cannot_read(activity, "who did it cannot be read")
     elif reason:
-        tally.drop(activity, _in_month(activity, scope.month), reason)
+        tally.drop(activity, _in_month(activity, scope), reason)
     elif why := _unreadable(activity):
         tally.cannot_read(activity, why)
     elif _lent(activity, scope.chart):
         said = "its time is the encounter's that it belongs to"
-        tally.drop(activity, _in_month(activity, scope.month), "overlap", said)
+        tally.drop(activity, _in_month(activity, scope), "overlap", said)
     else:
         _place(tally, activity, people, scope)
 
@@ -183,12 +151,12 @@ def _unreadable(activity: Activity) -> str:
     return activity.trouble or ("its time cannot be read" if activity.duration is None else "")
 
 
-def _in_month(activity: Activity, month: ServiceMonth) -> timedelta | None:
+def _in_month(activity: Activity, scope: Scope) -> timedelta | None:
     """The part of its time that lies in the month; None where it cannot be read, nothing where none is documented."""
     if activity.span:
-        return length(intersect([activity.span], month.span))
+        return length(intersect([activity.span], scope.span))
     if activity.duration is None:
-        return None if activity.trouble else timedelta()
+        return None if activity.trouble else _NOTHING
     return activity.duration
 
 
@@ -201,43 +169,33 @@ def _by_counted(activity: Activity, scope: Scope) -> bool:
         return False
     if scope.track.time_of == "billing-practitioner":
         return bool(activity.people & set(scope.billers))
-    wanted = scope.track.roles(scope.switches)
-    members = members_on(scope.chart, scope.track.teams, activity.when)
-    staff = {m.person for _, m in members if m.roles & wanted or not m.roles}
+    there = at_moment(scope.patient.places(scope.track.teams), activity.when)
+    staff = {m.person for *_, m in there if m.roles & scope.roles or not m.roles}
     return bool(activity.people & staff)
 
 
 def _who(activity: Activity, scope: Scope) -> tuple[str, frozenset[str]]:
     """(reason why nobody's time counts, or ""; whose time counts)."""
-    chart, track = scope.chart, scope.track
-    if not activity.kinds & track.kinds(scope.switches):
+    if not activity.kinds & scope.kinds:
         return "wrong-role", frozenset()
     if not activity.people:
         return "unreadable", frozenset()
-    mine = [m for _, m in _on_team(activity, scope) if m.person in activity.people]
+    seats = scope.patient.seats(activity, scope.track.teams)
+    mine = [m for *_, m in seats if m.person in activity.people]
     good = {m.person for m in mine if m.person and _counts(m, scope)}
     if good:
         return "", frozenset(good)
     if not mine:  # a place that names nobody may be this person's, and so may one on a team that was not read
-        unnamed = any(m.person is None and _counts(m, scope) for _, m in _on_team(activity, scope))
-        return "unreadable" if unnamed or chart.lacks("CareTeam") else "not-on-team", frozenset()
-    unsure = any(not m.roles for m in mine) or bool(chart.lacks("CareTeam"))
+        unnamed = any(m.person is None and _counts(m, scope) for *_, m in seats)
+        return "unreadable" if unnamed or scope.chart.lacks("CareTeam") else "not-on-team", frozenset()
+    unsure = any(not m.roles for m in mine) or bool(scope.chart.lacks("CareTeam"))
     return "unreadable" if unsure else "wrong-role", frozenset()
-
-
-def _on_team(activity: Activity, scope: Scope) -> list[tuple[Team, Member]]:
-    """Who was on the program's teams at any time of an entry."""
-    chart, teams = scope.chart, scope.track.teams
-    if activity.when is None:
-        return members_in(chart, teams, (BEGINNING, END))
-    span = activity.span
-    return members_in(chart, teams, span) if span and span[0] < span[1] else members_on(chart, teams, activity.when)
 
 
 def _counts(member: Member, scope: Scope) -> bool:
     """Does this place on the team make the person's time count?"""
     as_biller = Role.TREATING in member.roles and member.person in scope.billers
-    return as_biller or bool(member.roles & scope.track.roles(scope.switches))
+    return as_biller or not scope.roles.isdisjoint(member.roles)
 
 
 def _lent(activity: Activity, chart: Chart) -> bool:
@@ -257,14 +215,13 @@ def _lent(activity: Activity, chart: Chart) -> bool:
 
 def _place(tally: Tally, activity: Activity, people: frozenset[str], scope: Scope) -> None:
     """Cut away what is in another month, outside the episode, in hospital, or another service's."""
-    span, duration = activity.span, activity.duration
+    span, duration, episodes = activity.span, activity.duration, scope.episodes
     assert duration is not None
-    episodes = episodes_of(scope.chart, scope.track, scope.month)
     doubt = next((e.doubt for e in episodes if e.doubt and e.period.holds(activity_start(activity))), "")
     if doubt and not any(not e.doubt and e.period.holds(activity_start(activity)) for e in episodes):
         tally.cannot_read(activity, f"whether it lies in the episode of care: {doubt}")
     elif span is None:
-        _place_floating(tally, activity, duration, episodes, scope)
+        _place_floating(tally, activity, duration, scope)
     else:
         _place_span(tally, activity, span, people, scope)
 
@@ -274,16 +231,13 @@ def activity_start(activity: Activity) -> datetime:
     return activity.when.earliest
 
 
-def _place_floating(
-    tally: Tally, activity: Activity, duration: timedelta, episodes: list[CareEpisode], scope: Scope
-) -> None:
+def _place_floating(tally: Tally, activity: Activity, duration: timedelta, scope: Scope) -> None:
     """A duration on a day, without time of day."""
     assert activity.when is not None
-    day = window(activity.when)
-    hospital = [] if scope.switches.count_inpatient_minutes else inpatient(scope.chart)
+    day, hospital, episodes = window(activity.when), scope.hospital, scope.episodes
     if not scope.month.holds(activity.when):
         tally.cannot_read(activity, "its date is not exact enough to know the month")
-    elif not subtract([day], after_death(scope.chart)):
+    elif not subtract([day], scope.after_death):
         tally.drop(activity, duration, "outside-episode", "the patient had died")
     elif hospital and not subtract([day], hospital):
         tally.drop(activity, duration, "inpatient")
@@ -304,42 +258,40 @@ def inpatient(chart: Chart) -> list[Span]:
 
 
 def _place_span(tally: Tally, activity: Activity, span: Span, people: frozenset[str], scope: Scope) -> None:
-    chart = scope.chart
-    inside = intersect([span], scope.month.span)
-    tally.drop(activity, length([span]) - length(inside), "outside-month")
-    inside = _cut(tally, activity, inside, after_death(chart), "outside-episode", "the patient had died")
-    inside = _cut(tally, activity, inside, _outside_episodes(chart, scope.track, scope.month, span), "outside-episode")
-    if not scope.switches.count_inpatient_minutes:
-        inside = _cut(tally, activity, inside, inpatient(chart), "inpatient")
-    inside = _cut(tally, activity, inside, subtract([span], _on_duty(activity, people, scope)), "not-on-team")
-    free: list[Span] = []
-    for person in people:
-        busy = [o.span for o in chart.other_services if person in o.people] + _own_services(chart, person)
-        free += subtract(inside, busy)
-    left = union(free)
-    tally.drop(activity, length(inside) - length(left), "other-service")
+    inside = intersect([span], scope.span)
+    if inside != [span]:
+        tally.drop(activity, length([span]) - length(inside), "outside-month")
+    inside = _cut(tally, activity, inside, scope.after_death, "outside-episode", "the patient had died")
+    inside = _cut(tally, activity, inside, _outside_episodes(scope, span), "outside-episode")
+    inside = _cut(tally, activity, inside, scope.hospital, "inpatient")
+    inside = _cut(tally, activity, inside, _off_duty(activity, span, people, scope), "not-on-team")
+    left = _free(inside, people, scope)
+    if left != inside:
+        tally.drop(activity, length(inside) - length(left), "other-service")
     if left:
         tally.pieces.append(Piece(activity, tuple(left)))
 
 
-def _on_duty(activity: Activity, people: frozenset[str], scope: Scope) -> list[Span]:
-    """When those whose time counts were on the team: the period bounds the membership."""
-    places = [(t, m) for t, m in _on_team(activity, scope) if m.person in people and _counts(m, scope)]
-    return union(team.membership(member) for team, member in places)
+def _off_duty(activity: Activity, span: Span, people: frozenset[str], scope: Scope) -> list[Span]:
+    """When those whose time counts were not on the team: the period bounds the membership."""
+    seats = scope.patient.seats(activity, scope.track.teams)
+    on_duty = [(s, e) for s, e, _, m in seats if m.person in people and _counts(m, scope)]
+    if any(start <= span[0] and span[1] <= end for start, end in on_duty):
+        return []
+    return subtract([span], union(on_duty))
 
 
-def _own_services(chart: Chart, person: str) -> list[Span]:
-    """When this person did what is charged as a related service of its own."""
-    return [
-        a.span
-        for a in chart.activities
-        if a.kinds & OWN_SERVICES and a.state == "done" and person in a.people and a.span is not None
-    ]
+def _free(inside: list[Span], people: frozenset[str], scope: Scope) -> list[Span]:
+    """What at least one of these people did not spend on another service."""
+    busy = [scope.patient.busy(person) for person in people]
+    return union(s for mine in busy for s in subtract(inside, mine)) if all(busy) else inside
 
 
 def _cut(
-    tally: Tally, activity: Activity, spans: list[Span], away: Iterable[Span], reason: str, because: str = ""
+    tally: Tally, activity: Activity, spans: list[Span], away: list[Span], reason: str, because: str = ""
 ) -> list[Span]:
+    if not away:
+        return spans
     left = subtract(spans, away)
     tally.drop(activity, length(spans) - length(left), reason, because)
     return left
@@ -350,9 +302,9 @@ def episodes_of(chart: Chart, track: Track, month: ServiceMonth) -> list[CareEpi
     return [e for e in chart.care_episodes if e.program == track.program and e.period.opens < month.span[1]]
 
 
-def _outside_episodes(chart: Chart, track: Track, month: ServiceMonth, span: Span) -> list[Span]:
+def _outside_episodes(scope: Scope, span: Span) -> list[Span]:
     """The parts of a stretch that no EpisodeOfCare of the program covers; none if there is none."""
-    mine = episodes_of(chart, track, month)
+    mine = scope.episodes
     return subtract([span], [(e.period.opens, e.period.closes) for e in mine]) if mine else []
 
 
@@ -372,6 +324,9 @@ def gate_consent(tally: Tally, permission: Permission) -> None:
 
 
 def _gate_spans(tally: Tally, piece: Piece, permission: Permission) -> None:
+    if any(start < piece.begins and piece.ends < end for start, end in permission.certain):
+        tally.pieces.append(piece)
+        return
     sure = union(s for window in permission.certain for s in intersect(piece.spans, window))
     rest = subtract(piece.spans, sure)
     perhaps = union(s for window in permission.possible for s in intersect(rest, window))
@@ -413,13 +368,15 @@ def gate_visit(tally: Tally, start: datetime) -> None:
     """Work before the initiating visit counts nothing."""
     pieces, tally.pieces = tally.pieces, []
     for piece in pieces:
-        if piece.spans:
+        if piece.begins >= start:
+            tally.pieces.append(piece)
+        elif piece.spans:
             before = [s for span in piece.spans for s in intersect([span], (span[0], max(span[0], start)))]
             tally.drop(piece.activity, length(before), "before-visit")
             after = subtract(piece.spans, before)
             if after:
                 tally.pieces.append(Piece(piece.activity, tuple(after)))
-        elif piece.begins < start and (piece.activity.when is None or piece.activity.when.latest <= start):
+        elif piece.activity.when is None or piece.activity.when.latest <= start:
             tally.drop(piece.activity, piece.floating, "before-visit")
         else:
             tally.pieces.append(piece)
@@ -433,6 +390,10 @@ def gate_overlap(tally: Tally) -> None:
         if not piece.spans:
             tally.pieces.append(piece)
             continue
+        if not taken or taken[-1][1] <= piece.begins:
+            tally.pieces.append(piece)
+            taken += piece.spans
+            continue
         left = subtract(piece.spans, taken)
         tally.drop(piece.activity, length(piece.spans) - length(left), "overlap")
         taken = union([*taken, *left])
@@ -442,12 +403,3 @@ def gate_overlap(tally: Tally) -> None:
 
 def _order(piece: Piece) -> tuple[datetime, datetime, str]:
     return piece.begins, piece.ends, piece.activity.ref
-
-
-WORK = BHI_KINDS | {"psychiatric-review"}
-"""Every kind of BHI work, timed or not."""
-
-
-def works_of(chart: Chart) -> list[Activity]:
-    """Everything that is BHI work by its kind and has a date."""
-    return [a for a in chart.activities if a.when is not None and a.kinds & WORK]

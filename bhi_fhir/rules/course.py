@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from bhi_fhir.domain.decision import NotCounted, Outcome
 from bhi_fhir.domain.record import Chart, Visit
-from bhi_fhir.domain.time import Moment, Period, ServiceMonth, Span, local_day, whole_minutes
-from bhi_fhir.policy import Rules, Switches
+from bhi_fhir.domain.time import Moment, Period, ServiceMonth, Span, local_day, month_index, whole_minutes
 from bhi_fhir.rules import counting
 from bhi_fhir.rules.billing import Billing, billing
 from bhi_fhir.rules.counting import Piece, Scope, Tally
-from bhi_fhir.rules.permission import Permission, permission
+from bhi_fhir.rules.patient_month import WORK, PatientMonth
+from bhi_fhir.rules.permission import Permission
 from bhi_fhir.rules.thresholds import breakpoints
 from bhi_fhir.rules.track import Track
-from bhi_fhir.rules.visits import openings
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,8 @@ class Course:
     not_counted: tuple[NotCounted, ...]
     unread: tuple[str, ...]
     minutes: int
+    sources: tuple[str, ...]
+    """The entries that the counted time comes from."""
     first_month: int | None
     """The first month of the episode that this month belongs to; None where nothing was counted or charged."""
     doubtful_first_month: bool
@@ -48,10 +49,6 @@ class Course:
     episode_witnesses: tuple[str, ...] = ()
     """What shows which month is the first: its work and charges, or those of the last month before the break."""
     consent_window: tuple[Span, ...] = ()
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return tuple(sorted({p.activity.ref for p in self.pieces}))
 
 
 @dataclass
@@ -91,51 +88,82 @@ class _Walk:
         self.last_if_unread_counted = month
 
 
-def follow(chart: Chart, track: Track, month: ServiceMonth, rules: Rules, switches: Switches) -> Course:
+def follow(patient: PatientMonth, track: Track) -> Course:
     """Walk the track's months in order and return what this month comes to."""
-    walk = _Walk()
-    charged, perhaps = _charged_months(chart, track, rules, month)
-    months = _worked_months(chart, month) | set(charged) | perhaps | {month.index}
-    course: Course | None = None
-    for index in sorted(months):
-        this = ServiceMonth(index, month.zone)
-        walk.break_in_care(index, switches.episode_gap_months)
-        tally, course = _month(chart, track, this, month, rules, switches, walk)
-        if tally.minutes >= 1 or index in charged:
-            walk.work(index, tuple(sorted({*course.sources, *charged.get(index, ())})))
-        elif index in perhaps or any(a.when is not None for a in chart.activities if a.ref in tally.unread):
-            walk.may_be_work(index)
-    assert course is not None
-    return replace(
-        course,
+    walk, month = _Walk(), patient.month
+    charged, perhaps = _charged_months(patient, track)
+    earlier = (patient.worked_months | set(charged) | perhaps) - {month.index}
+    for index in sorted(earlier):
+        walk.break_in_care(index, patient.switches.episode_gap_months)
+        counted = _month(patient, track, ServiceMonth(index, month.zone), walk)
+        _note(walk, index, counted, charged, perhaps, patient)
+    walk.break_in_care(month.index, patient.switches.episode_gap_months)
+    counted = _month(patient, track, month, walk)
+    _note(walk, month.index, counted, charged, perhaps, patient)
+    return _course(track, counted, walk, patient)
+
+
+@dataclass(slots=True)
+class _Counted:
+    """One month of the walk."""
+
+    billing: Billing
+    allowed: Permission
+    tally: Tally
+    had_work: bool
+    agreed: bool
+    """Some of the work is, or may be, of the time of a consent."""
+    undecided: bool
+    """Work of the day of a consent without time would change a code."""
+    visit: Answer
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(sorted({p.activity.ref for p in self.tally.pieces}))
+
+
+def _note(
+    walk: _Walk, index: int, counted: _Counted, charged: dict[int, list[str]], perhaps: set[int], patient: PatientMonth
+) -> None:
+    """What the month says about the episode."""
+    tally = counted.tally
+    if index in charged or tally.minutes >= 1:
+        walk.work(index, tuple(sorted({*counted.sources, *charged.get(index, ())})))
+    elif index in perhaps or (
+        tally.unread and any(a.when is not None for a in patient.chart.activities if a.ref in tally.unread)
+    ):
+        walk.may_be_work(index)
+
+
+def _course(track: Track, counted: _Counted, walk: _Walk, patient: PatientMonth) -> Course:
+    tally, allowed = counted.tally, counted.allowed
+    return Course(
+        track=track,
+        billing=counted.billing,
+        consent=_consent(patient, counted),
+        visit=counted.visit,
+        pieces=tuple(tally.pieces),
+        not_counted=tuple(sorted(tally.not_counted, key=lambda n: (n.source, n.reason, n.minutes or 0))),
+        unread=tuple(sorted(set(tally.unread))),
+        minutes=tally.minutes,
+        sources=counted.sources,
         first_month=walk.first,
+        doubtful_first_month=walk.first_if_unread_counted not in (None, walk.first or patient.month.index),
         month_before_break=walk.before,
         episode_witnesses=walk.witnesses,
-        doubtful_first_month=walk.first_if_unread_counted not in (None, walk.first or month.index),
+        consent_window=allowed.certain or allowed.possible,
     )
 
 
-def _worked_months(chart: Chart, month: ServiceMonth) -> set[int]:
-    found = set()
-    for activity in chart.activities:  # also what no map knows: it may be work
-        if activity.when is None or (activity.kinds and not activity.kinds & counting.WORK):
-            continue
-        first = ServiceMonth.of(activity.when.earliest, month.zone).index
-        last = ServiceMonth.of(activity.span[1], month.zone).index if activity.span else first
-        found |= {i for i in range(first, last + 1) if i <= month.index}
-    return found
-
-
-def _charged_months(
-    chart: Chart, track: Track, rules: Rules, month: ServiceMonth
-) -> tuple[dict[int, list[str]], set[int]]:
+def _charged_months(patient: PatientMonth, track: Track) -> tuple[dict[int, list[str]], set[int]]:
     """Months in which a code of the program is charged, for certain (with the charges) and perhaps.
 
     Work was done then, whatever the record holds of it. A charge without a date may be of the month before.
     """
     sure: dict[int, list[str]] = {}
     perhaps: set[int] = set()
-    for charge in (c for c in chart.charges if rules.programs.get(c.code) == track.program):
+    programs, month = patient.rules.programs, patient.month
+    for charge in (c for c in patient.chart.charges if programs.get(c.code) == track.program):
         certain = charge.when is not None and not charge.doubt and _is_within_a_month(charge.when.start, month)
         for index in _months_of(charge.when, month):
             if certain:
@@ -153,99 +181,76 @@ def _months_of(period: Period | None, month: ServiceMonth) -> range:
     """The months that a charge's period touches, up to the month that is decided."""
     if period is None or period.start is None:
         return range(month.index - 1, month.index)
-    first = ServiceMonth.of(period.start.earliest, month.zone).index
+    first = month_index(period.start.earliest, month.zone)
     closes = period.closes if period.end else period.start.latest
-    last = ServiceMonth.of(max(closes - timedelta(microseconds=1), period.start.earliest), month.zone).index
+    last = month_index(max(closes - timedelta(microseconds=1), period.start.earliest), month.zone)
     return range(first, min(last, month.index) + 1)
 
 
-def _month(
-    chart: Chart,
-    track: Track,
-    this: ServiceMonth,
-    decided: ServiceMonth,
-    rules: Rules,
-    switches: Switches,
-    walk: _Walk,
-) -> tuple[Tally, Course]:
-    who, tally = _count(chart, track, this, switches)
-    allowed = permission(chart, who.people, ("bhi",), this, switches)
-    had_work = bool(tally.pieces)
+def _month(patient: PatientMonth, track: Track, this: ServiceMonth, walk: _Walk) -> _Counted:
+    who, tally = _count(patient, track, this)
+    allowed, had_work = patient.permission(who.people), bool(tally.pieces)
     counting.gate_consent(tally, allowed)
-    consent = _consent(chart, who, allowed, tally, this, had_work)
-    matters = _matters(tally, rules, track, walk.first is None, switches)
-    if matters:
-        refs = tuple(sorted({c.ref for c in allowed.serving}))
-        because = "the consent has a date without time, and work of that day decides"
-        consent = Answer("unknown", allowed.doubts[0] if allowed.doubts else because, refs)
-    counting.keep_uncertain(tally, counts=matters)
-    visit = _visit(chart, track, who, tally, this, decided, rules, switches, walk)
+    agreed = bool(tally.pieces or tally.uncertain)
+    undecided = bool(tally.uncertain) and _matters(tally, patient, track, walk.first is None)
+    counting.keep_uncertain(tally, counts=undecided)
+    visit = _visit(patient, track, who, tally, this, walk)
     counting.gate_overlap(tally)
-    course = Course(
-        track=track,
-        billing=who,
-        consent=consent,
-        visit=visit,
-        pieces=tuple(tally.pieces),
-        not_counted=tuple(sorted(tally.not_counted, key=lambda n: (n.source, n.reason, n.minutes or 0))),
-        unread=tuple(sorted(set(tally.unread))),
-        minutes=tally.minutes,
-        first_month=None,
-        doubtful_first_month=False,
-        consent_window=allowed.certain or allowed.possible,
-    )
-    return tally, course
+    return _Counted(who, allowed, tally, had_work, agreed, undecided, visit)
 
 
-def _count(chart: Chart, track: Track, month: ServiceMonth, switches: Switches) -> tuple[Billing, Tally]:
+def _count(patient: PatientMonth, track: Track, month: ServiceMonth) -> tuple[Billing, Tally]:
     """Who bills depends on the last counted work, and what counts on who bills: two rounds settle it."""
-    last: datetime | None = _last_work(chart, month)
-    who = billing(chart, track, month, last)
-    tally = counting.candidates(Scope(chart, track, month, who.people, switches))
-    if tally.pieces:
-        counted = max(p.begins for p in tally.pieces)
-        if counted != last:
-            who = billing(chart, track, month, counted)
-            tally = counting.candidates(Scope(chart, track, month, who.people, switches))
+    last = _last_work(patient, month)
+    who = billing(patient, track, month, last)
+    tally = counting.candidates(Scope(patient, track, month, who.people))
+    counted = max((p.begins for p in tally.pieces), default=last)
+    if counted != last:
+        before, who = who, billing(patient, track, month, counted)
+        if who.people != before.people:
+            tally = counting.candidates(Scope(patient, track, month, who.people))
     return who, tally
 
 
-def _last_work(chart: Chart, month: ServiceMonth) -> datetime | None:
+def _last_work(patient: PatientMonth, month: ServiceMonth) -> datetime | None:
     start, end = month.span
     begun = [
         a.when.earliest
-        for a in counting.works_of(chart)
+        for a in patient.touching(month)
         if a.when is not None
         and a.state == "done"
+        and a.kinds & WORK
         and start <= a.when.earliest < end
         and "administrative" not in a.kinds
     ]
     return max(begun, default=None)
 
 
-def _matters(tally: Tally, rules: Rules, track: Track, first_month: bool, switches: Switches) -> bool:
+def _matters(tally: Tally, patient: PatientMonth, track: Track, first_month: bool) -> bool:
     """Would the uncertain work of the consent's day change any code?"""
-    if not tally.uncertain:
-        return False
     with_it = whole_minutes(tally.counted + sum((p.counted for p in tally.uncertain[1:]), tally.uncertain[0].counted))
-    return any(at > tally.minutes for at in breakpoints(rules, track.program, first_month, switches, with_it))
+    found = breakpoints(patient.rules, track.program, first_month, patient.switches, with_it)
+    return any(at > tally.minutes for at in found)
 
 
 # -- consent ----------------------------------------------------------------------------------------
 
 
-def _consent(
-    chart: Chart, who: Billing, allowed: Permission, tally: Tally, month: ServiceMonth, had_work: bool
-) -> Answer:
+def _consent(patient: PatientMonth, counted: _Counted) -> Answer:
+    chart, who, allowed = patient.chart, counted.billing, counted.allowed
+    start, end = patient.month.span
     refs = tuple(sorted({c.ref for c in allowed.serving}))
-    in_month = [s for s in allowed.certain if s[0] < month.span[1] and s[1] > month.span[0]]
+    if counted.undecided:
+        because = "the consent has a date without time, and work of that day decides"
+        return Answer("unknown", allowed.doubts[0] if allowed.doubts else because, refs)
+    in_month = any(s[0] < end and s[1] > start for s in allowed.certain)
     if in_month and (reason := chart.lacks("Consent")):
         return Answer("unknown", f"what is missing may take the consent back or precede it: {reason}", refs)
-    if in_month and (not had_work or tally.pieces or tally.uncertain):
+    if in_month and (counted.agreed or not counted.had_work):
         return Answer("met", f"consent is in force for {who.practitioner or 'the billing practitioner'}", refs)
     if in_month:
         return Answer("not-met", "all of the month's work lies before the consent or after its end", refs)
-    if any(s[0] < month.span[1] and s[1] > month.span[0] for s in allowed.possible):
+    if any(s[0] < end and s[1] > start for s in allowed.possible):
         because = allowed.doubts[0] if allowed.doubts else "the consent's date is not exact enough"
         return Answer("unknown", because, refs)
     if reason := chart.lacks("Consent"):
@@ -274,21 +279,11 @@ def _no_consent(chart: Chart, who: Billing, allowed: Permission) -> Answer:
 # -- visit ------------------------------------------------------------------------------------------
 
 
-def _visit(
-    chart: Chart,
-    track: Track,
-    who: Billing,
-    tally: Tally,
-    this: ServiceMonth,
-    decided: ServiceMonth,
-    rules: Rules,
-    switches: Switches,
-    walk: _Walk,
-) -> Answer:
+def _visit(patient: PatientMonth, track: Track, who: Billing, tally: Tally, this: ServiceMonth, walk: _Walk) -> Answer:
     known = walk.opened.get(who.people)
     if known is not None:
         return Answer("met", _opened(known, this), (known.ref,))
-    found = openings(chart, track, who.people, decided, rules, switches)
+    found = patient.openings(track.time_of, who.people)
     spans = [s for p in tally.pieces for s in p.spans]
     days = [_floating_span(p) for p in tally.pieces if not p.spans]
     had_work = bool(spans or days)
@@ -309,7 +304,7 @@ def _visit(
             "a visit is on file, but its code, person or time does not settle it",
             (perhaps[1].ref,),
         )
-    return _no_visit(chart, track, tally, found.certain, had_work)
+    return _no_visit(patient.chart, track, tally, found.certain, had_work)
 
 
 def _floating_span(piece: Piece) -> Span:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from bhi_fhir.domain.decision import Candidate, Decision, Episode, Finding, Line, Minutes, NextTier
 from bhi_fhir.domain.record import Chart, Program
@@ -23,20 +25,30 @@ from bhi_fhir.rules.choice import (
     status_of,
 )
 from bhi_fhir.rules.course import follow
+from bhi_fhir.rules.patient_month import PatientMonth
 from bhi_fhir.rules.requirements import check, finding
 from bhi_fhir.rules.service_date import date_of_related, date_of_service
 from bhi_fhir.rules.services import related
+from bhi_fhir.rules.setting import ORDER, Setting
 from bhi_fhir.rules.track import Track
-
-_ORDER = ("99492", "99493", "G2214", "G0568", "G0569", "99494", "99484", "G0323", "G0570")
 
 
 def decide(chart: Chart, month: ServiceMonth, rules: Rules, switches: Switches) -> Decision:
     """Decide one patient's calendar month. Pure: the same chart gives the same decision."""
-    case = MonthCase(chart, month, rules, switches)
-    programs = _programs(chart, month)
-    for code in _monthly_codes(rules, programs):
-        _try(case, code, programs)
+    return decider(month, rules, switches)(chart)
+
+
+def decider(month: ServiceMonth, rules: Rules, switches: Switches) -> Callable[[Chart], Decision]:
+    """`decide` for many charts: what does not depend on the chart is worked out once."""
+    return partial(_decide, setting=Setting(month, rules, switches))
+
+
+def _decide(chart: Chart, setting: Setting) -> Decision:
+    patient = PatientMonth(chart, setting)
+    case = MonthCase(patient, chart, setting.month, setting.rules, setting.switches)
+    programs = _programs(chart, setting.month)
+    for code, track in setting.asked(programs):
+        _try(case, code, track)
     already_charged(case)
     chosen_cocm = choose_cocm(case) if Program.COCM in programs else None
     chosen_general = choose_general(case, chosen_cocm, programs)
@@ -56,21 +68,12 @@ def _programs(chart: Chart, month: ServiceMonth) -> list[Program]:
     return sorted(now or set(Program))
 
 
-def _monthly_codes(rules: Rules, programs: list[Program]) -> list[Code]:
-    """Codes of the patient's programs; a CoCM patient is also asked for general BHI, as advice (A21)."""
-    wanted = set(programs) | ({Program.GENERAL} if Program.COCM in programs else set())
-    codes = [rules.codes[c] for c in _ORDER if c in rules.codes]
-    return [c for c in codes if c.program in wanted and not c.adds_to and c.drafted]
-
-
-def _try(case: MonthCase, code: Code, programs: list[Program]) -> None:
+def _try(case: MonthCase, code: Code, track: Track) -> None:
     """Every finding of a code but exclusivity."""
-    fallback = code.program == Program.GENERAL and Program.GENERAL not in programs
-    track = Track.of(code, Program.COCM if fallback else None)
     if track not in case.courses:
-        case.courses[track] = follow(case.chart, track, case.month, case.rules, case.switches)
+        case.courses[track] = follow(case.patient, track)
     course = case.courses[track]
-    asked = Case(case.chart, case.month, case.rules, case.switches, code, course)
+    asked = Case(case.patient, code, course)
     findings = []
     for level, names in (("block", code.block), ("review", code.review)):
         for name in names:
@@ -101,11 +104,10 @@ def _lines(case: MonthCase, chosen: list[Trial]) -> tuple[list[Line], list[Candi
         for t in drafted
     ]
     services = []
-    for code in case.rules.codes.values():
-        if not code.program:
-            candidate, line = _service(case, code)
-            services += [candidate] if candidate else []
-            lines += [line] if line else []
+    for code in case.patient.setting.services if case.patient.services else ():
+        candidate, line = _service(case, code)
+        services += [candidate] if candidate else []
+        lines += [line] if line else []
     if case.rules.unverified:
         lines = []
     return lines, services
@@ -116,7 +118,7 @@ def _service(case: MonthCase, code: Code) -> tuple[Candidate | None, Line | None
     work = related(case.chart, code, case.month, case.rules, case.switches)
     if work is None:
         return None, None
-    asked = Case(case.chart, case.month, case.rules, case.switches, code, work=work)
+    asked = Case(case.patient, code, work=work)
     findings = [f for name in code.block if (f := check(asked, name, "block"))]
     against = charge_against(case, code)
     if against is not None:
@@ -134,7 +136,7 @@ def _service(case: MonthCase, code: Code) -> tuple[Candidate | None, Line | None
 def _decision(
     case: MonthCase, programs: list[Program], chosen: list[Trial], lines: list[Line], services: list[Candidate]
 ) -> Decision:
-    trials = sorted(case.trials.values(), key=lambda t: _ORDER.index(t.code.code))
+    trials = sorted(case.trials.values(), key=lambda t: ORDER.index(t.code.code))
     candidates = [
         Candidate(t.code.code, s := t.status, t.units if s != "not-billable" else 0, tuple(t.findings)) for t in trials
     ]
@@ -185,7 +187,7 @@ def _shown(case: MonthCase, chosen: list[Trial], programs: list[Program]) -> Tri
 
 def _distance(trial: Trial) -> tuple[int, int, int]:
     """How far from being billable: what blocks, then all that is open."""
-    return sum(f.blocks for f in trial.findings), trial.open, _ORDER.index(trial.code.code)
+    return sum(f.blocks for f in trial.findings), trial.open, ORDER.index(trial.code.code)
 
 
 def _minutes(case: MonthCase, shown: Trial | None) -> Minutes:

@@ -6,14 +6,14 @@ from bhi_fhir.domain.record import Activity, Role, Screening
 from bhi_fhir.domain.time import local_day
 from bhi_fhir.rules.case import Case, Requirement, refs
 from bhi_fhir.rules.course import Answer
-from bhi_fhir.rules.track import BHI_KINDS, members_on, window
+from bhi_fhir.rules.track import BHI_KINDS, at_moment, window
 
 
 def element(kind: str) -> Requirement:
     """A kind of work documented in the month by a clinical member of the team, timed or not."""
 
     def documented(case: Case) -> Answer:
-        found = [a for a in _of_month(case) if kind in a.kinds and "administrative" not in a.kinds]
+        found = [a for a in case.patient.documented.get(kind, ()) if "administrative" not in a.kinds]
         good = [a for a in found if a.state == "done" and _allowed(case, a, kind)]
         answers = {a.ref: _by_team(case, a, kind) for a in good}
         sure = [ref for ref, by in answers.items() if by]
@@ -42,15 +42,6 @@ def _out_of_consent(case: Case, done: list[Activity], said: str) -> str:
     return f"{said} of {' and '.join(days)} lies before the consent or after its end, and does not count"
 
 
-def _of_month(case: Case) -> list[Activity]:
-    start, end = case.month.span
-    return [
-        a
-        for a in case.chart.activities
-        if case.month.holds(a.when) or (a.span is not None and a.span[0] < end and a.span[1] > start)
-    ]
-
-
 def _may_be_of_month(case: Case, activity: Activity) -> bool:
     return (
         activity.state == "done"
@@ -73,15 +64,19 @@ def _by_team(case: Case, activity: Activity, kind: str) -> bool | None:
     """Was it done by a clinical member of the team (the consultant, for a psychiatric review)? None: unreadable."""
     if not activity.people or activity.when is None:
         return None
-    mine = [m for _, m in members_on(case.chart, case.track.track.teams, activity.when) if m.person in activity.people]
+    there = at_moment(case.patient.places(case.track.track.teams), activity.when)
+    mine = [m for *_, m in there if m.person in activity.people]
     if kind == "psychiatric-review":
         good = any(Role.CONSULTANT in m.roles for m in mine)
     else:
-        good = any(m.roles - {Role.ADMINISTRATIVE} for m in mine)
+        good = any(m.roles - _ADMINISTRATIVE for m in mine)
     if good:
         return True
     unsure = any(not m.roles for m in mine) or (not mine and bool(case.chart.lacks("CareTeam")))
     return None if unsure else False
+
+
+_ADMINISTRATIVE = {Role.ADMINISTRATIVE}
 
 
 def relapse_prevention(case: Case) -> Answer | None:
@@ -103,7 +98,8 @@ def _last(case: Case, scale: str) -> Screening | None:
 
 def continuity(case: Case) -> Answer:
     """An appointed clinical member of the team worked for the patient this month."""
-    work = [a for a in _of_month(case) if a.state == "done" and a.kinds & BHI_KINDS and "administrative" not in a.kinds]
+    entries = case.patient.documented.get("", ())
+    work = [a for a in entries if a.state == "done" and a.kinds & BHI_KINDS and "administrative" not in a.kinds]
     answers = {a.ref: _by_team(case, a, "") for a in work}
     sure = tuple(sorted(ref for ref, by in answers.items() if by))
     if sure:

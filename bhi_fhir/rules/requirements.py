@@ -7,7 +7,6 @@ Absence is "not-met" only where that part of the record was read whole.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from bhi_fhir.domain.decision import Finding, Level
 from bhi_fhir.domain.record import Chart, Member, Program, Role, Team
@@ -19,7 +18,7 @@ from bhi_fhir.rules.charged import apcm_base
 from bhi_fhir.rules.course import Answer
 from bhi_fhir.rules.elements import continuity, done_in_month, element, relapse_prevention
 from bhi_fhir.rules.service_date import beyond
-from bhi_fhir.rules.track import members_in
+from bhi_fhir.rules.track import in_stretch
 
 PRESCRIBERS = frozenset(
     {
@@ -77,7 +76,8 @@ def billing_practitioner(case: Case) -> Answer:
 
 def care_team(case: Case) -> Answer:
     """MLN909432: treating practitioner, care manager, psychiatric consultant."""
-    found = members_in(case.chart, case.track.track.teams, case.month.span)
+    places = in_stretch(case.patient.places(case.track.track.teams), case.month.span)
+    found = [(team, member) for _, _, team, member in places]
     teams = tuple(sorted({team.ref for team, _ in found}))
     missing = [role for role in _TEAM_OF_THREE if not any(role in m.roles for _, m in found)]
     if missing:
@@ -168,7 +168,7 @@ def minutes(case: Case) -> Answer:
     top = _base_at(case) if code.code == "G2214" else None
     if top is not None and done >= top:
         return Answer("not-met", f"{said}; from {top} minutes the base code takes its place", course.sources)
-    worked = [local_day(piece.begins, case.month.zone) for piece in course.pieces]
+    worked = (local_day(piece.begins, case.month.zone) for piece in course.pieces)
     if done >= at and (late := beyond(case.chart, case.month, worked)):
         return Answer(late.outcome, f"{said}; {late.because}", course.sources)
     if done >= at:
@@ -287,29 +287,30 @@ RELATED: dict[str, Callable[[Case], Answer | None]] = {
 """How each requirement of a related service is checked."""
 
 
+_OF_PATIENT = frozenset({"eligible-condition", "payer", "rating-scale"})
+_OF_CODE = frozenset({"minutes", "episode-month"})
+
+
 def check(case: Case, name: str, level: Level) -> Finding | None:
-    """One requirement's finding; None where it is not asked for this month."""
-    table = MONTHLY if case.course is not None else RELATED
-    answer = table[name](case)
+    """One requirement's finding; None where it is not asked for this month.
+
+    What looks only at the patient, or at the track, is asked once and stands for every code.
+    """
+    if case.course is None:
+        return _check(case, RELATED[name], name, level)
+    key = (name, level, "" if name in _OF_PATIENT else case.code.code if name in _OF_CODE else case.course.track)
+    known = case.patient.findings
+    if key not in known:
+        known[key] = _check(case, MONTHLY[name], name, level)
+    return known[key]
+
+
+def _check(case: Case, requirement: Callable[[Case], Answer | None], name: str, level: Level) -> Finding | None:
+    answer = requirement(case)
     if answer is None:
         return None
-    found = finding(case.rules, name, level, answer)
-    if name == "minutes" and case.code.minutes:
-        found = replace(found, cite=case.code.minutes.cite)
-    return _attested(case, found)
-
-
-def _attested(case: Case, found: Finding) -> Finding:
-    """A review requirement that a named person attested is met by that; what blocks cannot be attested."""
-    if found.level != "review" or not found.open:
-        return found
-    for said in case.chart.attested:
-        if said.requirement == found.requirement:
-            because = (
-                f"attested by {said.by} on {said.on}: {said.because} ({said.reference}). The record: {found.because}"
-            )
-            return replace(found, outcome="met", because=because, evidence=(*found.evidence, said.reference))
-    return found
+    cite = case.code.minutes.cite if name == "minutes" and case.code.minutes else case.rules.cite(name)
+    return Finding(name, answer.outcome, answer.because, cite, answer.evidence, level)
 
 
 def finding(rules: Rules, name: str, level: Level, answer: Answer) -> Finding:

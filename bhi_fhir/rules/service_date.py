@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,8 @@ def date_of_service(
     switches: Switches,
 ) -> date:
     """One local day of the month; the day of death or of the end of coverage where all work lies `beyond` it."""
+    if switches.date_of_service == "last_day_of_month" and not _limits(chart, month):
+        return month.last_day
     worked = sorted(local_day(p.begins, month.zone) for p in course.pieces)
     reached = day_reached(month, code, course, units, rules, switches)
     return _day(chart, month, worked, reached, switches)
@@ -60,10 +62,12 @@ def _day(chart: Chart, month: ServiceMonth, worked: list[date], reached: date | 
     return before[-1] if before else limit
 
 
-def beyond(chart: Chart, month: ServiceMonth, days: Sequence[date]) -> Answer | None:
+def beyond(chart: Chart, month: ServiceMonth, days: Iterable[date]) -> Answer | None:
     """Nothing is done for the dead (not-met); a coverage may have been renewed (unknown). None if a day is in time."""
-    for what, last in _limits(chart, month).items():
-        if days and min(days) > last:
+    limits = _limits(chart, month)
+    first = min(days, default=None) if limits else None
+    for what, last in limits.items():
+        if first and first > last:
             outcome: Outcome = "not-met" if what == _DEATH else "unknown"
             return Answer(outcome, f"it was done after {what} ({last})")
     return None

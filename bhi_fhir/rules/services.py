@@ -23,11 +23,10 @@ from bhi_fhir.domain.time import (
 )
 from bhi_fhir.policy import Code, Rules, Switches
 from bhi_fhir.rules import thresholds
-from bhi_fhir.rules.counting import OWN_SERVICES
 from bhi_fhir.rules.course import Answer
 from bhi_fhir.rules.permission import permission
 from bhi_fhir.rules.service_date import beyond
-from bhi_fhir.rules.track import known_kind, members_in, members_on
+from bhi_fhir.rules.track import OWN_SERVICES, at_moment, in_stretch, known_kind, places_on
 
 _NONE = Answer("met", "not asked for")
 _BY_TREATING = frozenset({"safety-planning", "dmht-supply", "dmht-management", "crisis-follow-up"})
@@ -217,7 +216,7 @@ def _may(chart: Chart, code: Code, entry: Activity, person: str) -> bool | None:
 
 def _members(chart: Chart, when: Moment) -> list[Member]:
     programs = {t.program for t in chart.teams}
-    return [m for program in programs for _, m in members_on(chart, program, when)]
+    return [m for program in programs for *_, m in at_moment(places_on(chart, program), when)]
 
 
 def _treating(chart: Chart, code: Code, when: Moment) -> set[str]:
@@ -423,7 +422,7 @@ def _consent(chart: Chart, log: _Log, entries: list[Activity], month: ServiceMon
     parties |= {
         m.person
         for program in {t.program for t in chart.teams}
-        for _, m in members_in(chart, program, month.span)
+        for *_, m in in_stretch(places_on(chart, program), month.span)
         if Role.TREATING in m.roles and m.person
     }
     allowed = permission(chart, tuple(sorted(parties)), ("bhi", "interprofessional"), month, switches)

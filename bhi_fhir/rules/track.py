@@ -26,6 +26,21 @@ BHI_KINDS = frozenset(
 )
 """Kinds of work whose time counts for CoCM and general BHI."""
 
+OWN_SERVICES = frozenset(
+    {
+        "safety-planning",
+        "crisis-follow-up",
+        "interprofessional-consultation",
+        "interprofessional-consultation-written",
+        "interprofessional-referral",
+        "dmht-supply",
+        "dmht-management",
+        "dmht-interactive-contact",
+        "dmht-device-use",
+    }
+)
+"""Kinds of work that are services of their own: none of them shares minutes with BHI."""
+
 _ROLES = {
     "care-manager": frozenset({Role.CARE_MANAGER}),
     "clinical-staff": frozenset({Role.CLINICAL_STAFF, Role.CARE_MANAGER, Role.CONSULTANT}),
@@ -65,35 +80,44 @@ def window(moment: Moment) -> Span:
     return moment.earliest, max(moment.latest, moment.earliest)
 
 
-def members_at(chart: Chart, program: Program, when: datetime) -> list[tuple[Team, Member]]:
-    """Who is on the program's teams at an instant."""
+Place = tuple[datetime, datetime, Team, Member]
+"""Somebody's place on a team, and from when to when team and membership both last."""
+
+
+def places_on(chart: Chart, program: Program) -> list[Place]:
+    """Every place on the program's teams."""
     return [
-        (team, member)
+        (*team.membership(member), team, member)
         for team in chart.teams
-        if team.program == program and team.period.holds(when)
+        if team.program == program
         for member in team.members
-        if member.period.holds(when)
     ]
 
 
-def members_in(chart: Chart, program: Program, span: Span) -> list[tuple[Team, Member]]:
-    """Who is on the program's teams at any time of a stretch."""
-    found = []
-    for team in chart.teams:
-        if team.program != program:
-            continue
-        for member in team.members:
-            start, end = team.membership(member)
-            if start < end and start < span[1] and end > span[0]:
-                found.append((team, member))
-    return found
+def at_instant(places: list[Place], when: datetime) -> list[Place]:
+    """Who is there at an instant; an exact end is still inside."""
+    return [
+        place
+        for place in places
+        if place[0] <= when
+        and (when < place[1] or (when == place[1] and place[2].period.holds(when) and place[3].period.holds(when)))
+    ]
+
+
+def in_stretch(places: list[Place], span: Span) -> list[Place]:
+    """Who is there at any time of a stretch."""
+    start, end = span
+    return [place for place in places if place[0] < end and start < place[1] and place[0] < place[1]]
+
+
+def at_moment(places: list[Place], moment: Moment) -> list[Place]:
+    """Who is there at a moment, as exactly as it is known."""
+    return at_instant(places, moment.earliest) if moment.exact else in_stretch(places, window(moment))
 
 
 def members_on(chart: Chart, program: Program, moment: Moment) -> list[tuple[Team, Member]]:
     """Who is on the program's teams at a moment, as exactly as it is known."""
-    if moment.exact:
-        return members_at(chart, program, moment.earliest)
-    return members_in(chart, program, window(moment))
+    return [(team, member) for _, _, team, member in at_moment(places_on(chart, program), moment)]
 
 
 def known_kind(kinds: frozenset[str], wanted: frozenset[str]) -> bool | None:

@@ -11,7 +11,6 @@ from datetime import date, datetime, timedelta
 from bhi_fhir.domain.record import Chart, Visit
 from bhi_fhir.domain.time import END, ServiceMonth, Span, local_day, midnight
 from bhi_fhir.policy import Rules, Switches
-from bhi_fhir.rules.track import Track
 
 Opening = tuple[Span, Visit]
 """The stretch in which the first counted work may begin, and the visit that opens it."""
@@ -36,23 +35,24 @@ class Openings:
 
 def openings(
     chart: Chart,
-    track: Track,
+    time_of: str,
     billers: tuple[str, ...],
     month: ServiceMonth,
     rules: Rules,
     switches: Switches,
 ) -> Openings:
-    """Qualifying visits by a billing practitioner up to the end of the month."""
+    """Qualifying visits by a billing practitioner up to the end of the month. `time_of`: see `Track`."""
     certain: list[Opening] = []
     possible: list[Opening] = []
+    end_of_month = month.span[1]
     for visit in chart.visits:
-        sure = _qualifies(visit, track, switches)
+        sure = _qualifies(visit, time_of, switches)
         by = bool(visit.people & set(billers))
         if sure is False or (visit.people and billers and not by):
             continue  # nobody's visit is ruled out where nothing says who bills
-        if visit.when is None or visit.when.earliest >= month.span[1]:
+        if visit.when is None or visit.when.earliest >= end_of_month:
             if visit.when is None:
-                possible.append(((datetime.min.replace(tzinfo=month.span[0].tzinfo), END), visit))
+                possible.append(((datetime.min.replace(tzinfo=end_of_month.tzinfo), END), visit))
             continue
         end = _closes(local_day(visit.when.earliest, month.zone), month, rules, switches)
         if sure and by and visit.when.exact:
@@ -68,8 +68,8 @@ def _order(opening: Opening) -> tuple[Span, str]:
     return opening[0], opening[1].ref
 
 
-def _qualifies(visit: Visit, track: Track, switches: Switches) -> bool | None:
-    if track.time_of == "billing-practitioner":  # G0323
+def _qualifies(visit: Visit, time_of: str, switches: Switches) -> bool | None:
+    if time_of == "billing-practitioner":  # G0323
         if "90791" in visit.groups:
             return True
         if "initiating-visit-psychiatric" not in visit.groups:

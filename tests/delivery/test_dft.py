@@ -331,7 +331,7 @@ async def test_a_message_is_one_file_readable_by_its_owner_only(tmp_path: Path) 
     (file,) = (tmp_path / "out").iterdir()
     assert file.name == f"{receipt.reference}.hl7"
     assert file.stat().st_mode & 0o777 == 0o600
-    assert parsed(file.read_text(encoding="utf-8", newline="")).validate()
+    assert parsed(file.read_bytes().decode()).validate()
     assert receipt.outcome == "sent"
 
 

@@ -37,11 +37,12 @@ MARIA = Person(
     sex="female",
 )
 DOCTOR = Person("Practitioner/pcp", (Identifier(NPI, "1234567893"),), family="Weiß", given="Jo")
+MONTHLY = charged(APPROVED.draft)
 VERSIONS = ["2.3", "2.3.1", "2.4", "2.5", "2.5.1"]
 
 
 def written(
-    charge: Charged = charged(APPROVED.draft),
+    charge: Charged = MONTHLY,
     patient: Person = MARIA,
     doctor: Person = DOCTOR,
     interface: Interface = INTERFACE,
@@ -70,8 +71,8 @@ def test_every_version_of_the_settings_is_valid_hl7(version: str) -> None:
 
 
 def test_the_message_as_a_whole() -> None:
-    number = control_id(1, transactions("CG", APPROVED.identifier, charged(APPROVED.draft)))
-    (charge,) = transactions("CG", APPROVED.identifier, charged(APPROVED.draft))
+    number = control_id(1, transactions("CG", APPROVED.identifier, MONTHLY))
+    (charge,) = transactions("CG", APPROVED.identifier, MONTHLY)
     assert written().split("\r") == [
         "MSH|^~\\&|BHI-FHIR|EXAMPLE|CHARGES|HOSPITAL|20260402093000-0500||DFT^P03^DFT_P03"
         f"|{number}|T|2.5.1||||||UNICODE UTF-8",
@@ -92,12 +93,12 @@ def test_a_service_of_a_day_has_one_ft1_for_each_day() -> None:
 
 
 def test_a_code_of_cms_is_named_as_hcpcs() -> None:
-    text = written(replace(charged(APPROVED.draft), code="G0560", system="http://www.cms.gov/x", title=""))
+    text = written(replace(MONTHLY, code="G0560", system="http://www.cms.gov/x", title=""))
     assert charges(text)[0].ft1_7.to_er7() == charges(text)[0].ft1_25.to_er7() == "G0560^^HCPCS"
 
 
 def test_diagnoses_are_repeated_and_a_visit_is_numbered() -> None:
-    text = written(replace(charged(APPROVED.draft), diagnoses=("F32.1", "F41.1")), visit="call-1")
+    text = written(replace(MONTHLY, diagnoses=("F32.1", "F41.1")), visit="call-1")
     assert "|F32.1^^I10~F41.1^^I10|" in text
     assert parsed(text).pv1.pv1_19.to_er7() == "call-1"
 
@@ -131,23 +132,23 @@ def test_a_uri_is_an_authority_too() -> None:
 
 
 def test_numbers_fit_and_are_the_same_whenever_they_are_made() -> None:
-    sent = transactions("CG", APPROVED.identifier, charged(APPROVED.draft))
-    credit = transactions("CD", APPROVED.identifier, charged(APPROVED.draft))
+    sent = transactions("CG", APPROVED.identifier, MONTHLY)
+    credit = transactions("CD", APPROVED.identifier, MONTHLY)
     assert [len(control_id(1, sent)), len(sent[0].number)] == [20, 12]
-    assert control_id(1, sent) == control_id(1, transactions("CG", APPROVED.identifier, charged(APPROVED.draft)))
+    assert control_id(1, sent) == control_id(1, transactions("CG", APPROVED.identifier, MONTHLY))
     assert len({control_id(1, sent), control_id(2, sent), control_id(1, credit)}) == 3
     assert credit[0].number == sent[0].number
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+@given(st.text(st.characters(), min_size=1))
 def test_no_name_can_break_the_message(name: str) -> None:
     text = written(patient=replace(MARIA, family=f"x{name}"))
     assert [segment[:3] for segment in text.split("\r")] == ["MSH", "EVN", "PID", "PV1", "FT1", ""]
     pid = text.split("\r")[2].split("|")
     assert len(pid) == 9
     assert len(pid[5].split("^")) == 2
-    assert "&" not in pid[5] and "~" not in pid[5]
-    assert text.encode().decode().isprintable() or set(text) & {"\r"}
+    assert not {"&", "~"} & set(pid[5])
+    assert text.encode()
 
 
 def test_what_separates_is_escaped_and_other_letters_are_not() -> None:

@@ -11,19 +11,22 @@ import argparse
 import asyncio
 import sys
 from contextlib import ExitStack
-
-from servers import running
+from dataclasses import replace
 
 from faults.campaign import Campaign, Summary, carry_out
 from faults.killing import SERVERS
-from faults.proxy import Fault, Rule
+from faults.proxy import ONLY_TRANSACTIONS, Fault, Rule
+from servers import running
 
 
-def broken(server: str, fault: Fault, *, rounds: int = 1, seed: int = 0, writers: str = "1", ledger: str = "") -> Summary:
-    """Every second write is hit, up to four in a round, and some reads; the network is good when that is over."""
-    rules = (Rule(fault, 0.5, "writes", 4 * rounds), Rule(fault, 0.05, "reads", 6 * rounds))
-    campaign = Campaign(server, rounds=rounds, writers=writers, ledger=ledger, seed=seed, rules=rules)
-    return asyncio.run(carry_out(campaign))
+def broken(campaign: Campaign, fault: Fault, reads: int = 6) -> Summary:
+    """Every second write is hit, up to four in a round, and some reads; then the network is good."""
+    rate, most = (1.0, 2) if fault in ONLY_TRANSACTIONS else (0.5, 4)
+    rules = (
+        Rule(fault, rate, "writes", most * campaign.rounds),
+        Rule(fault, 0.05, "reads", reads * campaign.rounds),
+    )
+    return asyncio.run(carry_out(replace(campaign, rules=rules)))
 
 
 def main() -> int:
@@ -40,11 +43,10 @@ def main() -> int:
         started = SERVERS.get(chosen.server)
         server = stack.enter_context(started()) if started else chosen.server
         ledger = stack.enter_context(running.postgresql()) if chosen.ledger == "postgresql" else ""
+        campaign = Campaign(server, rounds=chosen.rounds, writers=chosen.writers, ledger=ledger, seed=chosen.seed)
         for fault in map(Fault, chosen.fault or Fault):
-            summary = broken(
-                server, fault, rounds=chosen.rounds, seed=chosen.seed, writers=chosen.writers, ledger=ledger
-            )
-            print(f"== {fault}\n{summary.text}", flush=True)
+            summary = broken(campaign, fault)
+            print(f"== {fault}\n{summary.text}", flush=True)  # noqa: T201
             worst = max(worst, len(summary.found.violations))
     return 1 if worst else 0
 

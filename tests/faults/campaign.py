@@ -225,7 +225,7 @@ class _Work:
         self.summary.statuses[status] += 1
         made = created(run.out)
         if made != 0 or status not in DONE:
-            self._violated(f"{round_.name}: a further run created {made} (status {status}) {run.said if status else ''}")
+            self._violated(f"{round_.name}: a further run created {made} (status {status}): {run.said}")
         await self.front.settle()
         self.front.plan = plan
         self.summary.found.add(await examine(self.campaign.server, round_))

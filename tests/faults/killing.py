@@ -13,10 +13,9 @@ import random
 import sys
 from contextlib import ExitStack
 
-from servers import running
-
 from faults.campaign import Campaign, carry_out
 from faults.proxy import Fault, Rule
+from servers import running
 
 SERVERS = {"sekmet": running.sekmet, "hapi": running.hapi, "medplum": running.medplum}
 
@@ -44,9 +43,13 @@ def main() -> int:
             rules=tuple(Rule(fault, 0.03, "writes") for fault in Fault) if chosen.faults else (),
             blind=chosen.blind,
         )
-        summary = asyncio.run(carry_out(campaign, lambda text: print(text, file=sys.stderr, flush=True)))
-    print(f"{' '.join(sys.argv[1:])}, seed {chosen.seed}\n{summary.text}")
+        summary = asyncio.run(carry_out(campaign, say))
+    print(f"{' '.join(sys.argv[1:])}, seed {chosen.seed}\n{summary.text}")  # noqa: T201
     return 1 if summary.found.violations else 0
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

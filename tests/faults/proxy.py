@@ -356,5 +356,3 @@ def _hung_up(request: web.Request, *, reset: bool = False) -> web.StreamResponse
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         request.transport.abort() if reset else request.transport.close()
     return web.Response()
-
-

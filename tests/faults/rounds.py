@@ -98,14 +98,14 @@ async def prepare(server: str, folder: Path, name: str, stems: Iterable[str] = S
 def _renamed(stem: str, name: str) -> tuple[list[Resource], str]:
     """An example's resources under ids of this round; people are the same in every round."""
     resources = [e["resource"] for e in json.loads((FOLDER / f"{stem}.json").read_text())["entry"]]
-    new = {
-        f"{r['resourceType']}/{r['id']}": f"{r['resourceType']}/{_id('people' if r['resourceType'] in _PEOPLE else name, r)}"
-        for r in resources
-    }
+    new = {f"{r['resourceType']}/{r['id']}": f"{r['resourceType']}/{_id(name, r)}" for r in resources}
 
     def renamed(node: Any) -> Any:
         if isinstance(node, dict):
-            return {k: new.get(v, v) if k == "reference" and isinstance(v, str) else renamed(v) for k, v in node.items()}
+            # A Consent's actor has a reference that is itself a Reference.
+            named = node.get("reference")
+            moved = {"reference": new.get(named, named)} if isinstance(named, str) else {}
+            return {k: renamed(v) for k, v in node.items()} | moved
         return [renamed(v) for v in node] if isinstance(node, list) else node
 
     moved = [renamed(r) | {"id": new[f"{r['resourceType']}/{r['id']}"].split("/")[1]} for r in resources]
@@ -113,7 +113,8 @@ def _renamed(stem: str, name: str) -> tuple[list[Resource], str]:
 
 
 def _id(name: str, resource: Resource) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{name}/{resource['resourceType']}/{resource['id']}"))
+    whose = "people" if resource["resourceType"] in _PEOPLE else name
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{whose}/{resource['resourceType']}/{resource['id']}"))
 
 
 async def _load(http: httpx.AsyncClient, server: str, resources: list[Resource]) -> None:
@@ -177,9 +178,7 @@ def created(output: Path) -> int | None:
         return None
 
 
-async def search(
-    http: httpx.AsyncClient, server: str, kind: str, params: dict[str, str]
-) -> AsyncIterator[Resource]:
+async def search(http: httpx.AsyncClient, server: str, kind: str, params: dict[str, str]) -> AsyncIterator[Resource]:
     """Every match, page by page; links are followed on the server's own origin."""
     url: str | None = str(httpx.URL(f"{server}/{kind}", params={**params, "_count": "200"}))
     while url:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,8 +58,8 @@ class Measured:
         )
 
 
-def measured(patients: int, *, concurrency: int, latency: float) -> tuple[Measured, Measured]:
-    """A run without --write and one with it, on a server of its own."""
+def measured(patients: int, *, concurrency: int, latency: float, writing: Sequence[bool]) -> list[Measured]:
+    """A run for each of `writing` (with --write or without it), one after the other on one server."""
     with tempfile.TemporaryDirectory(prefix="bhi-fhir-slow-") as name, _server(patients, latency) as base_url:
         folder = Path(name)
         (folder / "site.toml").write_text(
@@ -67,8 +67,7 @@ def measured(patients: int, *, concurrency: int, latency: float) -> tuple[Measur
             "[delivery]\nwrite_open_month = true\n"
             f'[fhir]\nbase_url = "{base_url}"\nconcurrency = {concurrency}\n'
         )
-        reading = _run(folder, base_url, patients, concurrency, latency, wrote=False)
-        return reading, _run(folder, base_url, patients, concurrency, latency, wrote=True)
+        return [_run(folder, base_url, patients, concurrency, latency, wrote=wrote) for wrote in writing]
 
 
 def _run(folder: Path, base_url: str, patients: int, concurrency: int, latency: float, *, wrote: bool) -> Measured:
@@ -130,11 +129,11 @@ def main() -> int:
     peaks = []
     wrong = False
     for patients in sorted(chosen.patients):
-        for run in measured(patients, concurrency=chosen.concurrency, latency=chosen.latency):
-            print(run.text, flush=True)
-            wrong |= run.status != 0
-        peaks.append(run.rss)
-    print(f"peak with --write: {peaks[-1] / peaks[0]:.2f} times from the fewest patients to the most")
+        runs = measured(patients, concurrency=chosen.concurrency, latency=chosen.latency, writing=(False, True))
+        print("\n".join(run.text for run in runs), flush=True)  # noqa: T201
+        wrong |= any(run.status for run in runs)
+        peaks.append(runs[-1].rss)
+    print(f"peak with --write: {peaks[-1] / peaks[0]:.2f} times from the fewest patients to the most")  # noqa: T201
     return 1 if wrong or peaks[-1] > GROWTH * peaks[0] else 0
 
 

@@ -27,7 +27,18 @@ TYPES = (
     "EpisodeOfCare", "Group", "List", "Observation", "Organization", "Patient", "Practitioner", "PractitionerRole",
     "Procedure", "Provenance", "QuestionnaireResponse",
 )  # fmt: skip
-PARAMS = ("_id", "beneficiary", "category", "code", "date", "identifier", "patient", "practitioner", "subject", "target")
+PARAMS = [
+    "_id",
+    "beneficiary",
+    "category",
+    "code",
+    "date",
+    "identifier",
+    "patient",
+    "practitioner",
+    "subject",
+    "target",
+]
 
 Json = dict[str, Any]
 
@@ -74,7 +85,7 @@ class Record:
         return status, self.written[where]
 
     def _read(self, reference: str) -> tuple[int, bytes]:
-        reference = reference.split("/_history/")[0]
+        reference = reference.partition("/_history/")[0]
         if reference == "List/roster":
             entries = [{"item": {"reference": f"Patient/{self.name(n)}"}} for n in range(self.patients)]
             listed = {"resourceType": "List", "id": "roster", "status": "current", "mode": "working", "entry": entries}
@@ -83,7 +94,8 @@ class Record:
         if found is None and reference.startswith("Patient/"):
             found = self._of("Patient", reference.removeprefix("Patient/"))[0]
         if found is None:
-            return 404, _dumps({"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "not-found"}]})
+            issue = {"severity": "error", "code": "not-found"}
+            return 404, _dumps({"resourceType": "OperationOutcome", "issue": [issue]})
         return 200, found
 
     def _of(self, kind: str, patient: str) -> list[bytes]:
@@ -99,12 +111,13 @@ class Record:
             where = self.identified.get((kind, params["identifier"].rpartition("|")[2]))
             found = [self.written[where]] if where else []
         elif "practitioner" in params:
-            wanted = params["practitioner"].rpartition("/")[2].encode()
-            found = [b for n, b in self.people.items() if n.startswith(f"{kind}/") and b'Practitioner/%b"' % wanted in b]
+            wanted = f'"Practitioner/{params["practitioner"].rpartition("/")[2]}"'.encode()
+            found = [b for n, b in self.people.items() if n.startswith(f"{kind}/") and wanted in b]
         else:
             found = []
+        url = f"{self.base}/{kind}".encode()
         entries = b",".join(
-            b'{"fullUrl":"%b/%b/%d","resource":%b,"search":{"mode":"match"}}' % (self.base.encode(), kind.encode(), n, body)
+            b'{"fullUrl":"%b/%d","resource":%b,"search":{"mode":"match"}}' % (url, n, body)
             for n, body in enumerate(found)
         )
         link = _dumps([{"relation": "self", "url": f"{self.base}/{kind}?{query}"}])

@@ -68,7 +68,13 @@ def _kept(name: str, sources: Iterable[Path], install: Callable[[Path], None], i
 def _call(command: list[str], folder: Path | None = None) -> None:
     try:
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, check=False, timeout=LONGEST_S, stdin=subprocess.DEVNULL
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LONGEST_S,
+            stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
         unavailable(f"{Path(command[0]).name}: not done after {LONGEST_S} s")

@@ -257,7 +257,11 @@ def conditional_update(server: Server) -> str:
 @probe("A reference within a transaction (urn:uuid)")
 def inner_reference(server: Server) -> str:
     value, local = fresh(), f"urn:uuid:{fresh()}"
-    patient = {"fullUrl": local, "resource": {"resourceType": "Patient"}, "request": {"method": "POST", "url": "Patient"}}
+    patient = {
+        "fullUrl": local,
+        "resource": {"resourceType": "Patient"},
+        "request": {"method": "POST", "url": "Patient"},
+    }
     item = once(value)
     item["resource"]["subject"] = {"reference": local}
     server.ask("POST", "", transaction(patient, item))

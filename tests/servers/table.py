@@ -69,6 +69,5 @@ def _rows(questions: list[str], columns: dict[str, Column]) -> list[str]:
     return [head, "|---" * (len(columns) + 1) + "|", *rows]
 
 
-
 if __name__ == "__main__":
     sys.exit(write())

@@ -56,7 +56,7 @@ function links(url, bundle) {
 }
 
 async function answer(request, text) {
-  const url = new URL(request.url.replace(/^\/fhir/, ''), base);
+  const url = new URL(request.url.replace(/^\/fhir\/?/, '/'), base);
   if (url.pathname === '/metadata') {
     return [200, metadata];
   }

@@ -1,0 +1,44 @@
+"""What is the same for every patient of a run: month, rules, the switches of the site, and what follows from them."""
+
+from __future__ import annotations
+
+from bhi_fhir.domain.record import Program
+from bhi_fhir.domain.time import ServiceMonth
+from bhi_fhir.policy import Code, Rules, Switches
+from bhi_fhir.rules.track import Track
+
+ORDER = ("99492", "99493", "G2214", "G0568", "G0569", "99494", "99484", "G0323", "G0570")
+"""Monthly codes in the order in which they are tried and shown."""
+
+
+class Setting:
+    """Made once for a run and shared by its patients; nothing in it changes."""
+
+    def __init__(self, month: ServiceMonth, rules: Rules, switches: Switches) -> None:
+        self.month, self.rules, self.switches = month, rules, switches
+        self.start, self.end = month.span
+        codes = [rules.codes[c] for c in ORDER if c in rules.codes]
+        self._monthly = [c for c in codes if not c.adds_to and c.drafted]
+        self.services = [c for c in rules.codes.values() if not c.program]
+        self.managed = {base for c in self.services for base in c.adds_to}
+        """Codes that an add-on extends over the month."""
+        self.excluded = {c.code: self._excluded(c) for c in rules.codes.values()}
+        self._asked: dict[tuple[Program, ...], list[tuple[Code, Track]]] = {}
+
+    def asked(self, programs: list[Program]) -> list[tuple[Code, Track]]:
+        """The codes of the patient's programs; a CoCM patient is also asked for general BHI, as advice (A21)."""
+        key = tuple(programs)
+        if key not in self._asked:
+            wanted = set(programs) | ({Program.GENERAL} if Program.COCM in programs else set())
+            self._asked[key] = [(c, _track(c, programs)) for c in self._monthly if c.program in wanted]
+        return self._asked[key]
+
+    def _excluded(self, code: Code) -> set[str]:
+        both = {"99484", "G0323"}
+        allowed = self.switches.allow_99484_with_g0323 and code.code in both
+        return set(code.excludes) - both if allowed else set(code.excludes)
+
+
+def _track(code: Code, programs: list[Program]) -> Track:
+    fallback = code.program == Program.GENERAL and Program.GENERAL not in programs
+    return Track.of(code, Program.COCM if fallback else None)
