@@ -1,5 +1,6 @@
 """Fixtures that more than one room needs."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,8 @@ MARKS = {
 def pytest_configure(config: pytest.Config) -> None:
     for name, meaning in MARKS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
+    # The servers end with their fixtures, however the tests are ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -50,12 +50,16 @@ class Hospital:
         for reference in sorted(own, key=len, reverse=True):
             text = text.replace(f'"{reference}"', f'"{reference}-{self.mark}"')
         patient = ""
+        entries = []
         for resource in json.loads(text):
             resource["id"] += f"-{self.mark}"
             change(resource)
-            self.put(resource)
-            if resource["resourceType"] == "Patient":
-                patient = f"Patient/{resource['id']}"
+            url = f"{resource['resourceType']}/{resource['id']}"
+            entries.append({"resource": resource, "request": {"method": "PUT", "url": url}})
+            patient = url if resource["resourceType"] == "Patient" else patient
+        # At once: HAPI wants what is referred to to be there.
+        bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+        httpx.post(self.base_url, json=bundle, timeout=60).raise_for_status()
         self.patients.append(patient)
         (self.folder / "roster.txt").write_text("\n".join(self.patients))
         return patient
@@ -88,6 +92,10 @@ class Hospital:
         self.change(self.own(reference), length=length, period={"start": start})
 
     def delete(self, reference: str) -> None:
+        """With what refers to it: HAPI keeps what is still referred to."""
+        for each in self.all("Provenance"):
+            if any(t["reference"].startswith(f"{reference}/") for t in each["target"]):
+                httpx.delete(f"{self.base_url}/Provenance/{each['id']}", timeout=30).raise_for_status()
         httpx.delete(f"{self.base_url}/{reference}", timeout=30).raise_for_status()
 
     # -- what stands there --------------------------------------------------------------------------

@@ -7,6 +7,7 @@ Absence is "not-met" only where that part of the record was read whole.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from bhi_fhir.domain.decision import Finding, Level
 from bhi_fhir.domain.record import Chart, Member, Program, Role, Team
@@ -310,7 +311,20 @@ def _check(case: Case, requirement: Callable[[Case], Answer | None], name: str, 
     if answer is None:
         return None
     cite = case.code.minutes.cite if name == "minutes" and case.code.minutes else case.rules.cite(name)
-    return Finding(name, answer.outcome, answer.because, cite, answer.evidence, level)
+    found = Finding(name, answer.outcome, answer.because, cite, answer.evidence, level)
+    return _attested(case, found) if case.chart.attested else found
+
+
+def _attested(case: Case, found: Finding) -> Finding:
+    """A review requirement that a named person attested is met by that; what blocks cannot be attested."""
+    if found.level != "review" or not found.open:
+        return found
+    for said in case.chart.attested:
+        if said.requirement == found.requirement:
+            who = f"attested by {said.by} on {said.on}: {said.because} ({said.reference})"
+            because = f"{who}. The record: {found.because}"
+            return replace(found, outcome="met", because=because, evidence=(*found.evidence, said.reference))
+    return found
 
 
 def finding(rules: Rules, name: str, level: Level, answer: Answer) -> Finding:

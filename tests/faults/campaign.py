@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from faults.proxy import Plan, Proxy, Rule, Stage, proxy
-from faults.rounds import STEMS, Found, Round, created, examine, prepare
+from faults.rounds import STEMS, Found, Round, created, examine, prepare, told
 from faults.runs import Run, Starter
 
 ROUND_S = 180.0
@@ -218,6 +218,7 @@ class _Work:
 
     async def _judge(self, round_: Round, starter: Starter) -> None:
         """A further run on a good network must create nothing; then the server is asked what it holds."""
+        before = len(self.summary.found.violations)
         plan, self.front.plan = self.front.plan, Plan()
         run = await starter.start(round_.arguments)
         self.summary.runs += 1
@@ -229,6 +230,10 @@ class _Work:
         await self.front.settle()
         self.front.plan = plan
         self.summary.found.add(await examine(self.campaign.server, round_))
+        if len(self.summary.found.violations) > before:
+            outputs = sorted(starter.folder.glob("*.out"), key=lambda path: int(path.stem))
+            for text in [f"{path.name}: {text}" for path in outputs for text in told(path)][:20]:
+                self.summary.found.violations.append(f"    {round_.name}, {text}")
 
     def _violated(self, sentence: str) -> None:
         self.summary.found.violations.append(sentence)

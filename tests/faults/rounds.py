@@ -135,9 +135,12 @@ async def examine(server: str, done: Round) -> Found:
     async with _client() as http:
         charges = [r for p in patients async for r in search(http, server, "ChargeItem", {"subject": p})]
         claims = [r for p in patients async for r in search(http, server, "Claim", {"patient": p})]
-        attested = [await _attested(http, server, draft) for draft in (*charges, *claims)]
-    found.unattested = sum(number == 0 for number in attested)
-    found.attested_twice = sum(number > 1 for number in attested)
+        # All of them: a search by target does not find a target of a certain version everywhere (Medplum).
+        provenances = [r async for r in search(http, server, "Provenance", {})]
+    attested = Counter(t["reference"].partition("/_history/")[0] for p in provenances for t in p["target"])
+    numbers = [attested[f"{draft['resourceType']}/{draft['id']}"] for draft in (*charges, *claims)]
+    found.unattested = sum(number == 0 for number in numbers)
+    found.attested_twice = sum(number > 1 for number in numbers)
     _compare(found, done, "ChargeItem", Counter(_charged(r) for r in charges), done.charges)
     _compare(found, done, "Claim", Counter(r["patient"]["reference"] for r in claims), done.claims)
     values = Counter(_identifier(r) for r in (*charges, *claims))
@@ -150,11 +153,6 @@ async def examine(server: str, done: Round) -> Found:
         if codes != wanted:
             found.violations.append(f"{done.name}: Claim/{claim['id']} holds {sorted(codes)}, not {sorted(wanted)}")
     return found
-
-
-async def _attested(http: httpx.AsyncClient, server: str, draft: Resource) -> int:
-    target = {"target": f"{draft['resourceType']}/{draft['id']}"}
-    return len([r async for r in search(http, server, "Provenance", target)])
 
 
 def _compare(found: Found, done: Round, kind: str, there: Counter[Any], wanted: Counter[Any]) -> None:
@@ -174,8 +172,19 @@ def created(output: Path) -> int | None:
     """How many drafts a run says that it made; None if its output is no report."""
     try:
         return int(json.loads(output.read_bytes())["counts"]["created"])
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def told(output: Path) -> list[str]:
+    """What a run says of lines that it neither made nor found, and of patients that failed."""
+    try:
+        months = json.loads(output.read_bytes())["months"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    lines = [f"{d['resource_type']} {d['outcome']}: {d['reason']}" for m in months for d in m.get("delivered", ())
+             if d["outcome"] not in {"created", "unchanged"}]  # fmt: skip
+    return lines + [f"failed: {m['failed']}" for m in months if m.get("failed")]
 
 
 async def search(http: httpx.AsyncClient, server: str, kind: str, params: dict[str, str]) -> AsyncIterator[Resource]:

@@ -27,18 +27,7 @@ TYPES = (
     "EpisodeOfCare", "Group", "List", "Observation", "Organization", "Patient", "Practitioner", "PractitionerRole",
     "Procedure", "Provenance", "QuestionnaireResponse",
 )  # fmt: skip
-PARAMS = [
-    "_id",
-    "beneficiary",
-    "category",
-    "code",
-    "date",
-    "identifier",
-    "patient",
-    "practitioner",
-    "subject",
-    "target",
-]
+PARAMS = ("_id", "beneficiary", "date", "identifier", "patient", "practitioner", "subject", "target")
 
 Json = dict[str, Any]
 

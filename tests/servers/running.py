@@ -1,5 +1,6 @@
 """Servers that run as processes of their own, for as long as a block: three FHIR servers and a PostgreSQL."""
 
+import importlib.util
 import os
 import pwd
 import shutil
@@ -18,7 +19,7 @@ import pytest
 from bhi_fhir.jobs.local_server import local_fhir_server
 
 from .installed import java, node
-from .needs import needs
+from .needs import needs, unavailable
 
 START_UP_S = 180.0
 
@@ -57,6 +58,8 @@ def medplum() -> Iterator[str]:
 def postgresql() -> Iterator[str]:
     """The SQLAlchemy URL of an empty PostgreSQL on a socket of its own; nothing of it listens on a port."""
     (server,) = needs("postgres")
+    if importlib.util.find_spec("psycopg") is None:
+        unavailable("not in this environment: psycopg (pip install -e '.[postgresql]')")
     # In /tmp, for the path of a socket has room for 107 bytes.
     with tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp", ignore_cleanup_errors=True) as name:
         folder = Path(name)
