@@ -94,7 +94,7 @@ class Hospital:
     def delete(self, reference: str) -> None:
         """With what refers to it: HAPI keeps what is still referred to."""
         for each in self.all("Provenance"):
-            if any(t["reference"].startswith(f"{reference}/") for t in each["target"]):
+            if any(t["reference"].split("/_history")[0] == reference for t in each["target"]):
                 httpx.delete(f"{self.base_url}/Provenance/{each['id']}", timeout=30).raise_for_status()
         httpx.delete(f"{self.base_url}/{reference}", timeout=30).raise_for_status()
 

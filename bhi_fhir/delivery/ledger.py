@@ -16,6 +16,7 @@ from uuid import UUID, uuid4, uuid5
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.pool import NullPool
 
 from bhi_fhir.delivery import tables
 from bhi_fhir.delivery.line import Draft, Line, State
@@ -46,6 +47,10 @@ class Ledger:
         self._namespace = site
         self._seal = seal
         self.now = now
+
+    def close(self) -> None:
+        """Gives the connections back; it can still be asked."""
+        self.engine.dispose()
 
     def key(self, patient: str) -> str:
         """The pseudonym of "Patient/id"."""
@@ -304,7 +309,7 @@ def _engine(url: str, folder: Path) -> Engine:
             if file in ("", ":memory:"):
                 raise SiteError("[delivery] ledger: a ledger in memory forgets what it sent; name a file.")
             parsed = parsed.set(database=str(folder / file))
-            engine = sa.create_engine(parsed, connect_args={"timeout": 60})
+            engine = sa.create_engine(parsed, connect_args={"timeout": 60}, poolclass=NullPool)
             sa.event.listen(engine, "connect", _careful)
             sa.event.listen(engine, "begin", _immediate)
             return engine

@@ -79,9 +79,16 @@ def _todo(line: Line) -> str:
     return "" if line.approved_by else "approve"
 
 
+def _lines(desk: Desk) -> list[tuple[str, Line]]:
+    ledger = ledger_of(desk)
+    try:
+        return ledger.month_lines(str(desk.month))
+    finally:
+        ledger.close()
+
+
 def _charges(desk: Desk, wanted: Callable[[str, Line], bool]) -> list[tuple[str, Line]]:
-    lines = ledger_of(desk).month_lines(str(desk.month))
-    return [(p, n) for p, n in lines if n.draft.resource_type == "ChargeItem" and wanted(p, n)]
+    return [(p, n) for p, n in _lines(desk) if n.draft.resource_type == "ChargeItem" and wanted(p, n)]
 
 
 def _chosen(desk: Desk, patient: str, code: str) -> list[tuple[str, Line]]:
@@ -168,5 +175,5 @@ def table(console: Console, rows: Sequence[Standing]) -> None:
 
 def by_hand(desk: Desk) -> str:
     """CSV of what no destination took: people enter it, correct it or take it back."""
-    listed = [n for _, n in ledger_of(desk).month_lines(str(desk.month)) if n.sink in ("", "worklist")]
+    listed = [n for _, n in _lines(desk) if n.sink in ("", "worklist")]
     return work_list.as_csv(work_list.rows(listed))

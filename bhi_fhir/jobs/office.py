@@ -99,4 +99,4 @@ async def opened(desk: Desk, now: datetime) -> AsyncIterator[Office]:
             yield Office(desk, client, served, reader, ledger, Delivery(ledger, sinks), log, audit, now)
     finally:
         shared.commit()
-        ledger.engine.dispose()
+        ledger.close()

@@ -52,10 +52,14 @@ class Report:
         return self.office.desk
 
     def months(self) -> Iterator[PatientMonth]:
-        for patient in self.patients:
-            kept = self.office.ledger.kept(patient, str(self.desk.month))
-            if kept is not None:
-                yield msgspec.convert(kept, PatientMonth, strict=False)
+        ledger = self.office.ledger
+        try:
+            for patient in self.patients:
+                kept = ledger.kept(patient, str(self.desk.month))
+                if kept is not None:
+                    yield msgspec.convert(kept, PatientMonth, strict=False)
+        finally:
+            ledger.close()
 
     @property
     def decisions(self) -> list[Decision]:

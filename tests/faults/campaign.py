@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from faults.proxy import Plan, Proxy, Rule, Stage, proxy
-from faults.rounds import STEMS, Found, Round, created, examine, prepare, told
+from faults.rounds import STEMS, Found, Round, created, examine, given_to_a_person, prepare, told
 from faults.runs import Run, Starter
 
 ROUND_S = 180.0
@@ -31,7 +31,8 @@ STAGES: tuple[Stage, ...] = ("arrived", "carried-out", "answered")
 class Campaign:
     """`writers`: "1", "2" or "half" (every second round has two). `ledger`: a URL, "" is the site's own file.
 
-    At least `rounds` rounds, and more until there were `kills` kills. `blind`: a server that ignores conditions.
+    At least `rounds` rounds, and more until there were `kills` kills. `blind`: a server without conditions; there
+    nobody can know whether an unanswered write came later, so a line may be missing if the report says unknown.
     """
 
     server: str
@@ -68,7 +69,7 @@ class Summary:
             f"kills landed {where} the writing; {self.landed['in flight']} with a write under way",
             f"exit statuses: {dict(sorted(self.statuses.items()))}",
             f"duplicates {self.found.duplicates}, missing {self.found.missing}, extra {self.found.extra}, "
-            f"violations {len(self.found.violations)}",
+            f"violations {len(self.found.violations)}, given to a person {self.found.asked}",
             f"drafts without a Provenance {self.found.unattested}, with several {self.found.attested_twice}",
             *([f"injected: {dict(self.injected)}"] if self.injected else []),
             *(f"  VIOLATION {sentence}" for sentence in self.found.violations[:40]),
@@ -229,7 +230,10 @@ class _Work:
             self._violated(f"{round_.name}: a further run created {made} (status {status}): {run.said}")
         await self.front.settle()
         self.front.plan = plan
-        self.summary.found.add(await examine(self.campaign.server, round_))
+        found = await examine(self.campaign.server, round_)
+        if self.campaign.blind:
+            found = given_to_a_person(found, told(run.out))
+        self.summary.found.add(found)
         if len(self.summary.found.violations) > before:
             outputs = sorted(starter.folder.glob("*.out"), key=lambda path: int(path.stem))
             for text in [f"{path.name}: {text}" for path in outputs for text in told(path)][:20]:

@@ -40,8 +40,8 @@ class Run:
 
     @property
     def said(self) -> str:
-        """The end of its standard error."""
-        return self.err.read_text(errors="replace")[-1000:].strip()
+        """The end of its standard error, in one line."""
+        return " ".join(self.err.read_text(errors="replace")[-1000:].split())
 
 
 @dataclass

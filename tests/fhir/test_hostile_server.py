@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from .hostile import JSON, certificates, hostile, http, saying
 
 from bhi_fhir.errors import Incomplete, Unreachable, UsageError
 from bhi_fhir.fhir.client import ATTEMPTS, BhiClient
 from bhi_fhir.fhir.connection import Connection, bearer, tls_context
 from bhi_fhir.fhir.reading import read, search
 from bhi_fhir.fhir.writing import put_own_id, transact
+
+from .hostile import JSON, certificates, hostile, http, saying
 
 MEBIBYTE = 2**20
 ONE: dict[str, Any] = {"resourceType": "Bundle", "type": "transaction", "entry": [{}]}
@@ -100,7 +101,7 @@ async def test_a_body_without_end_is_not_read_to_it(fast: bool) -> None:
             await writer.drain()
 
     async with hostile(answering) as server, client(server.base, fast) as asking:
-        with bounded(), pytest.raises(Incomplete, match="^GET Encounter: the answer is larger than 1048576 bytes"):
+        with bounded(), pytest.raises(Incomplete, match=r"^GET Encounter: the answer is larger than 1048576 bytes"):
             await search(asking, "Encounter", {"patient": "maria"})
     assert (sent < 64 * MEBIBYTE, len(server.requests)) == (True, 1)
 
@@ -127,7 +128,7 @@ async def test_an_honestly_compressed_answer_is_read(fast: bool) -> None:
 async def test_broken_or_unknown_compression_is_no_answer(fast: bool, kind: str, body: bytes) -> None:
     says = saying(http(body, JSON, f"Content-Encoding: {kind}"))
     async with hostile(says) as server, client(server.base, fast) as asking:
-        with pytest.raises(Incomplete, match="^GET Claim: the answer is badly compressed"):
+        with pytest.raises(Incomplete, match=r"^GET Claim: the answer is badly compressed"):
             await read(asking, "Claim/c")
 
 
@@ -155,11 +156,11 @@ DEEP = 100_000
 )
 async def test_what_is_no_search_result_is_one_sentence(fast: bool, body: bytes) -> None:
     async with hostile(saying(http(body, JSON))) as server, client(server.base, fast) as asking:
-        with bounded(), pytest.raises(Incomplete, match="^GET Encounter: the server answered 200, but not with"):
+        with bounded(), pytest.raises(Incomplete, match=r"^GET Encounter: the server answered 200, but not with"):
             await search(asking, "Encounter", {"patient": "maria"})
-        with pytest.raises(Incomplete, match="^GET Encounter"):
+        with pytest.raises(Incomplete, match=r"^GET Encounter"):
             await read(asking, "Encounter/e")
-        with pytest.raises(Incomplete, match="^POST transaction"):
+        with pytest.raises(Incomplete, match=r"^POST transaction"):
             await transact(asking, ONE)
 
 
@@ -322,7 +323,8 @@ async def test_a_server_with_a_certificate_of_the_hospital_s_own_authority_is_tr
 
 async def test_tls_with_a_server_that_speaks_none_is_no_connection(fast: bool) -> None:
     async with hostile(saying(http(b"{}"))) as server:
-        async with client(server.base.replace("http:", "https:"), fast) as asking:
+        base = server.base.replace("http:", "https:")
+        async with client(base, fast, timeout_s=0.3) as asking:
             with pytest.raises(Unreachable, match="no connection") as caught:
                 await put_own_id(asking, "Claim/c", CLAIM)
     assert not caught.value.sent

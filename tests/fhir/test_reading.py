@@ -1,6 +1,7 @@
 """A search never believes that it has read what it has not."""
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ import respx
 
 from bhi_fhir.errors import Incomplete, Refused
 from bhi_fhir.fhir.client import BhiClient
+from bhi_fhir.fhir.connection import Connection
 from bhi_fhir.fhir.reading import find_by_identifier, read, search
 
 URL = "https://ehr.example/fhir/Encounter"
@@ -301,3 +303,85 @@ async def test_no_charge_found_is_only_believed_of_a_whole_answer(
     respx_mock.get(f"{base}/ChargeItem").respond(200, json=page(odd))
     with pytest.raises(Incomplete, match="GET ChargeItem by identifier"):
         await find_by_identifier(client, "ChargeItem", "urn:bhi-fhir:draft", "x")
+
+
+def versioned(number: int, version: str, updated: str = "") -> dict[str, Any]:
+    return {**encounter(number), "meta": {"versionId": version, "lastUpdated": updated}}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kept"),
+    [
+        (versioned(1, "9"), versioned(1, "10"), "10"),
+        (versioned(1, "10"), versioned(1, "9"), "10"),
+        (versioned(1, "b", "2026-03-01T10:00:00Z"), versioned(1, "a", "2026-03-02T10:00:00Z"), "a"),
+        (versioned(1, "b"), versioned(1, "a"), "b"),
+        (versioned(1, "1"), {**encounter(1), "meta": 7}, "1"),
+    ],
+)
+async def test_of_a_resource_that_stands_on_two_pages_the_highest_version_is_kept(
+    client: BhiClient, respx_mock: respx.MockRouter, first: dict[str, Any], second: dict[str, Any], kept: str
+) -> None:
+    respx_mock.get(URL, params__eq=PARAMS).respond(200, json=page(first, encounter(2), next_link=f"{URL}?p=2"))
+    respx_mock.get(f"{URL}?p=2").respond(200, json=page(second, {"resourceType": "Patient", "id": "e1"}))
+    result = await search(client, "Encounter", PARAMS)
+    assert ids(result.entries) == ["e1", "e2", "e1"]
+    assert json.loads(result.entries[0])["meta"]["versionId"] == kept
+    assert len(result.full_urls) == 3
+
+
+async def test_a_resource_that_came_twice_does_not_make_up_for_one_that_is_missing(
+    client: BhiClient, respx_mock: respx.MockRouter
+) -> None:
+    respx_mock.get(URL).respond(200, json=page(encounter(1), encounter(1), total=2))
+    result = await search(client, "Encounter", PARAMS)
+    assert result.withheld == ("Not all of Encounter could be read: the server counts 2 and gave 1.",)
+
+
+async def test_a_search_larger_than_memory_should_hold_is_cut_off(
+    client: BhiClient, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bhi_fhir.fhir.reading.MAX_BYTES", 100)
+    large = {**encounter(1), "x": "x" * 100}
+    respx_mock.get(URL).respond(200, json=page(large, next_link=f"{URL}?p=2"))
+    result = await search(client, "Encounter", PARAMS)
+    assert result.withheld == ("Not all of Encounter could be read: it is larger than 100 bytes.",)
+
+
+# -- POST _search ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def private(base: str) -> AsyncIterator[BhiClient]:
+    """A client of a site that wants no parameter in a URL."""
+
+    async def at_once(_: float) -> None:
+        pass
+
+    async with BhiClient(Connection(base, search_by_post=True), sleep=at_once) as client:
+        yield client
+
+
+async def test_where_the_site_wants_it_the_parameters_travel_in_the_body_only(
+    private: BhiClient, respx_mock: respx.MockRouter
+) -> None:
+    route = respx_mock.post(f"{URL}/_search")
+    answer = page(encounter(1), next_link=f"{URL}?ct=opaque")
+    answer["link"].append({"relation": "self", "url": f"{URL}/_search"})
+    route.side_effect = [httpx.ReadTimeout("slow"), httpx.Response(503), httpx.Response(200, json=answer)]
+    respx_mock.get(f"{URL}?ct=opaque").respond(200, json=page(encounter(2)))
+    params = {"patient": "Maria Canary", "date": ["ge2026-03-01", "lt2026-04-01"], "_count": "2"}
+    result = await search(private, "Encounter", params)
+    assert (ids(result.entries), result.complete, result.notes) == (["e1", "e2"], True, ())
+    sent = route.calls.last.request
+    assert sent.content == b"patient=Maria+Canary&date=ge2026-03-01&date=lt2026-04-01&_count=2"
+    assert sent.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert (sent.url.query, sent.headers["prefer"]) == (b"", "handling=strict")
+    assert route.call_count == 3
+
+
+async def test_what_fhirpy_searches_travels_in_the_body_too(private: BhiClient, respx_mock: respx.MockRouter) -> None:
+    route = respx_mock.post(f"{URL}/_search").respond(200, json=page(encounter(1)))
+    found = await private.resources("Encounter").search(patient="canary").fetch()
+    assert [each.id for each in found] == ["e1"]
+    assert route.calls.last.request.content == b"patient=canary"

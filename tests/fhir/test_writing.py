@@ -1,5 +1,7 @@
 """A transaction's answer is read entry by entry, also under HTTP 200."""
 
+import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -8,7 +10,16 @@ import respx
 
 from bhi_fhir.errors import Conflict, Incomplete, Refused, Unreachable
 from bhi_fhir.fhir.client import BhiClient
-from bhi_fhir.fhir.writing import transact
+from bhi_fhir.fhir.writing import (
+    EntryAnswer,
+    Standing,
+    create,
+    operation,
+    put_own_id,
+    read_standing,
+    transact,
+    update,
+)
 
 TWO: dict[str, Any] = {"resourceType": "Bundle", "type": "transaction", "entry": [{}, {}]}
 ONE: dict[str, Any] = {**TWO, "entry": [{}]}
@@ -123,3 +134,147 @@ async def test_an_answer_that_does_not_fit_the_transaction_is_incomplete(
     respx_mock.post(base).respond(200, json=body)
     with pytest.raises(Incomplete, match="POST transaction"):
         await transact(client, TWO)
+
+
+CLAIM: dict[str, Any] = {"resourceType": "Claim", "id": "7", "meta": {"versionId": "3"}}
+
+
+async def test_a_create_says_where_the_resource_is(client: BhiClient, base: str, respx_mock: respx.MockRouter) -> None:
+    route = respx_mock.post(f"{base}/Claim")
+    route.respond(201, headers={"Location": f"{base}/Claim/7/_history/1", "ETag": 'W/"1"'})
+    answer = await create(client, CLAIM)
+    assert (answer.status, answer.reference, answer.version, answer.problem) == (201, "Claim/7", "1", None)
+    assert "if-none-exist" not in route.calls.last.request.headers
+
+
+async def test_a_conditional_create_sends_its_condition_and_tells_a_match_from_a_new_one(
+    client: BhiClient, base: str, respx_mock: respx.MockRouter
+) -> None:
+    route = respx_mock.post(f"{base}/Claim").respond(200, json=CLAIM)
+    answer = await create(client, CLAIM, if_none_exist="identifier=urn%3Ax%7C1")
+    assert (answer.status, answer.reference, answer.version) == (200, "Claim/7", "3")
+    assert route.calls.last.request.headers["if-none-exist"] == "identifier=urn%3Ax%7C1"
+
+
+async def test_an_update_names_the_version_that_was_read(
+    client: BhiClient, base: str, respx_mock: respx.MockRouter
+) -> None:
+    route = respx_mock.put(f"{base}/Claim/7").respond(200, headers={"ETag": 'W/"4"'})
+    answer = await update(client, "Claim/7", CLAIM, if_match="3")
+    assert (answer.reference, answer.version) == ("Claim/7", "4")
+    assert route.calls.last.request.headers["if-match"] == 'W/"3"'
+
+
+@pytest.mark.parametrize("status", [409, 412])
+async def test_an_update_of_a_version_that_is_gone_is_a_conflict(
+    client: BhiClient, base: str, respx_mock: respx.MockRouter, status: int
+) -> None:
+    route = respx_mock.put(f"{base}/Claim/7").respond(status)
+    with pytest.raises(Conflict):
+        await update(client, "Claim/7", CLAIM, "3")
+    assert route.call_count == 1
+
+
+async def test_a_put_under_our_own_id_is_under_it_even_if_the_server_says_nothing(
+    client: BhiClient, base: str, respx_mock: respx.MockRouter
+) -> None:
+    route = respx_mock.put(f"{base}/Claim/7").respond(201)
+    answer = await put_own_id(client, "Claim/7", CLAIM)
+    assert (answer.status, answer.reference, answer.version) == (201, "Claim/7", None)
+    assert "if-match" not in route.calls.last.request.headers
+
+
+@pytest.mark.parametrize(
+    ("reference", "version"),
+    [("Claim", "3"), ("Claim/7/_history/3", "3"), ("https://x/Claim/7", "3"), ("Claim/7", '3"'), ("Claim/7", "")],
+)
+async def test_an_odd_reference_or_version_is_not_sent(
+    client: BhiClient, respx_mock: respx.MockRouter, reference: str, version: str
+) -> None:
+    with pytest.raises(Unreachable, match="nothing was sent") as caught:
+        await update(client, reference, CLAIM, version)
+    assert (caught.value.sent, len(respx_mock.calls)) == (False, 0)
+
+
+async def test_an_operation_gives_back_what_the_server_returned(
+    client: BhiClient, base: str, respx_mock: respx.MockRouter
+) -> None:
+    returned = {"resourceType": "Parameters", "id": "x"}
+    respx_mock.post(f"{base}/ChargeItem/$create").respond(200, json=returned)
+    answer = await operation(client, "ChargeItem/$create", {"resourceType": "Parameters"})
+    assert (answer.reference, json.loads(answer.resource or b"")) == (None, returned)
+    respx_mock.post(f"{base}/ChargeItem/$create").respond(201, headers={"Location": f"{base}/ChargeItem/9"})
+    assert (await operation(client, "ChargeItem/$create", {})).reference == "ChargeItem/9"
+
+
+async def test_a_web_page_with_200_is_no_success(client: BhiClient, base: str, respx_mock: respx.MockRouter) -> None:
+    respx_mock.post(f"{base}/Claim").respond(200, text="<html>Sign in</html>")
+    with pytest.raises(Incomplete, match="POST Claim"):
+        await create(client, CLAIM)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda client: create(client, CLAIM),
+        lambda client: update(client, "Claim/7", CLAIM, "3"),
+        lambda client: put_own_id(client, "Claim/7", CLAIM),
+        lambda client: operation(client, "Claim/$submit", CLAIM),
+    ],
+)
+async def test_no_write_is_sent_twice(
+    client: BhiClient, respx_mock: respx.MockRouter, write: Callable[[BhiClient], Awaitable[EntryAnswer]]
+) -> None:
+    route = respx_mock.route()
+    for trouble, sent in [(httpx.ReadTimeout("slow"), True), (httpx.ConnectError("no"), False)]:
+        route.side_effect = trouble
+        with pytest.raises(Unreachable) as caught:
+            await write(client)
+        assert caught.value.sent == sent
+    route.side_effect = None
+    route.respond(503)
+    with pytest.raises(Refused):
+        await write(client)
+    assert route.call_count == 3
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "version"),
+    [
+        ({"ETag": 'W/"5"'}, CLAIM, "5"),
+        ({}, CLAIM, "3"),
+        ({}, {"resourceType": "Claim"}, None),
+        ({"ETag": "?"}, CLAIM, "3"),
+    ],
+)
+async def test_what_stands_there_is_read_past_every_cache_with_its_version(
+    client: BhiClient,
+    base: str,
+    respx_mock: respx.MockRouter,
+    headers: dict[str, str],
+    body: dict[str, Any],
+    version: str | None,
+) -> None:
+    route = respx_mock.get(f"{base}/Claim/7").respond(200, json=body, headers=headers)
+    found = await read_standing(client, "Claim/7")
+    assert (found.status, json.loads(found.body or b""), found.version) == (200, body, version)
+    assert route.calls.last.request.headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize("status", [404, 410])
+async def test_never_there_and_deleted_are_told_apart(
+    client: BhiClient, base: str, respx_mock: respx.MockRouter, status: int
+) -> None:
+    respx_mock.get(f"{base}/Claim/7").respond(status)
+    assert await read_standing(client, "Claim/7") == Standing("Claim/7", status)
+
+
+async def test_another_resource_or_a_refusal_is_not_what_stands_there(
+    client: BhiClient, base: str, respx_mock: respx.MockRouter
+) -> None:
+    route = respx_mock.get(f"{base}/Claim/7").respond(200, json={"resourceType": "Patient"})
+    with pytest.raises(Incomplete):
+        await read_standing(client, "Claim/7")
+    route.respond(403)
+    with pytest.raises(Refused):
+        await read_standing(client, "Claim/7")

@@ -32,7 +32,8 @@ def provenances() -> list[dict[str, Any]]:
     from bhi_fhir.drafts import draft, provenance
 
     made = draft(COCM_FIRST, MARIA, RUN)
-    written = [(f"{r.get_resource_type()}/{n}/_history/1", r) for n, r in enumerate(made.resources)]
+    plain = [json.loads(resource.model_dump_json()) for resource in made.resources]
+    written = [(f"{content['resourceType']}/{n}/_history/1", content) for n, content in enumerate(plain)]
     return [json.loads(provenance(written, made.evidence, datetime(2026, 4, 1, 6, tzinfo=UTC), SITE).model_dump_json())]
 
 
