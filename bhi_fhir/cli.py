@@ -250,7 +250,7 @@ def demo(keep: bool) -> None:
     from bhi_fhir.jobs.demo import demo as run
 
     report = run(_console(), keep=keep, now=_now())
-    sys.exit(NO_SERVER if report.failed else 0)
+    sys.exit(NO_SERVER if report.tally["failed"] else 0)
 
 
 @cli.group()

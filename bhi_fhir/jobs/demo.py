@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from cryptography.fernet import Fernet
 from rich.console import Console
 
 from bhi_fhir.errors import Refused
@@ -42,6 +43,7 @@ def demo(console: Console, *, keep: bool, now: datetime) -> Report:
     with local_fhir_server() as base_url, tempfile.TemporaryDirectory(prefix="bhi-fhir-site-") as folder:
         site = Path(folder)
         (site / "site.toml").write_text(_SITE.format(base_url=base_url), encoding="utf-8")
+        (site / "bhi-fhir.key").write_bytes(Fernet.generate_key())  # gone with the demo: nobody need back it up
         report = asyncio.run(_run(console, base_url, Desk.open(site, MONTH), now))
         _say_where_to_look(console, base_url)
         if keep:
