@@ -99,7 +99,7 @@ def sync(site: Path, month: str, overrides: tuple[str, ...], write: bool, afresh
     for each in report.months() if report.tally["set aside"] else ():
         sync_report.say_set_aside(each.set_aside)
     _refuse_unverified(desk.rules.unverified, month)
-    sys.exit(NO_SERVER if report.tally["failed"] else SET_ASIDE if report.tally["set aside"] else 0)
+    sys.exit(NO_SERVER if report.incomplete else SET_ASIDE if report.tally["set aside"] else 0)
 
 
 @cli.command()
@@ -250,7 +250,7 @@ def demo(keep: bool) -> None:
     from bhi_fhir.jobs.demo import demo as run
 
     report = run(_console(), keep=keep, now=_now())
-    sys.exit(NO_SERVER if report.tally["failed"] else 0)
+    sys.exit(NO_SERVER if report.incomplete else 0)
 
 
 @cli.group()

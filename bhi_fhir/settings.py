@@ -118,6 +118,67 @@ class Delivery(_Strict):
     oracle: Oracle = Oracle()
 
 
+class Tls(_Strict):
+    """The service's own TLS. `client_ca`: callers must show a certificate that these authorities signed."""
+
+    certificate: str = ""
+    key: str = ""
+    client_ca: str = ""
+
+
+class Jwt(_Strict):
+    """Bearer tokens of an authorization server: SMART v2 system scopes in `scope`.
+
+    `audience`: what their `aud` must hold; "" is `serve.public_url` with /fhir.
+    """
+
+    issuer: str = ""
+    audience: str = ""
+    jwks_url: str = ""
+    algorithms: list[Literal["ES256", "ES384", "RS256", "RS384", "PS256", "PS384"]] = Field(
+        default_factory=lambda: ["ES384", "RS384", "ES256", "RS256"], min_length=1
+    )
+
+
+class Caller(_Strict):
+    """A caller without tokens, such as an older engine.
+
+    `scope`: what it may, as in a token. `key_env`, `key_file`: where the SHA-256 of its API key stands, in hex.
+    `certificate`: the name under which the proxy of `serve.certificate_header` knows its certificate; "*" is any
+    that `serve.tls.client_ca` signed.
+    """
+
+    scope: str = ""
+    key_env: str = ""
+    key_file: str = ""
+    certificate: str = ""
+
+
+class Serve(_Strict):
+    """The HTTP service.
+
+    `public_url`: how others reach it, such as https://bhi.example.org; drafts then name its ChargeItemDefinitions.
+    `open_on_loopback`: without any authorisation, on this machine only. `threads`: decisions made side by side in
+    one worker; `waiting`: how many more may wait. `requests_per_minute`: of one caller, counted by each worker for
+    itself; 0 is no limit. `certificate_header`, `certificate_proxies`: the header in which the proxies with these
+    addresses tell the name of the caller's certificate.
+    """
+
+    public_url: str = ""
+    open_on_loopback: bool = False
+    max_body_mib: int = Field(default=8, ge=1, le=64)
+    max_entries: int = Field(default=5_000, ge=1)
+    time_limit_s: int = Field(default=60, ge=1)
+    threads: int = Field(default=2, ge=1, le=64)
+    waiting: int = Field(default=32, ge=0)
+    requests_per_minute: int = Field(default=600, ge=0)
+    certificate_header: str = ""
+    certificate_proxies: list[str] = Field(default_factory=list)
+    tls: Tls = Tls()
+    jwt: Jwt = Jwt()
+    callers: dict[str, Caller] = Field(default_factory=dict)
+
+
 class Site(_Strict):
     """What a site says."""
 
@@ -129,6 +190,7 @@ class Site(_Strict):
     roster: Roster = Roster.model_validate({})
     claim: ClaimSettings = ClaimSettings()
     delivery: Delivery = Delivery()
+    serve: Serve = Serve()
 
     @field_validator("time_zone")
     @classmethod

@@ -1,8 +1,10 @@
 """Fixtures that more than one room needs."""
 
+import logging
 import signal
 from collections.abc import Iterator
 
+import canaries
 import pytest
 from servers import running
 
@@ -16,6 +18,27 @@ MARKS = {
 def pytest_configure(config: pytest.Config) -> None:
     for name, meaning in MARKS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
+    logging.getLogger().addHandler(canaries.Listening(level=1))
+
+
+@pytest.fixture(autouse=True)
+def _nobody_is_named(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test may make us log a patient or a secret, put one into an error, or ask for a URL with one."""
+    canaries.leaks.clear()
+    canaries.overhear(monkeypatch)
+    yield
+    assert not canaries.leaks, "; ".join(canaries.leaks)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Nor may anybody be named on standard error, also of processes that a test starts."""
+    report = yield
+    said = [text for name, text in report.sections if "stderr" in name or "log" in name]
+    if report.when == "teardown" and report.passed and any(canaries.NAMES.search(t.encode()) for t in said):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} names a patient or a secret on standard error or in its log"
+    return report
     # The servers end with their fixtures, however the tests are ended.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 

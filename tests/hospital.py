@@ -1,4 +1,4 @@
-"""A hospital for one test: example patients under ids of their own on a real FHIR server, and people who change things."""
+"""A hospital for one test: example patients under their own ids on a real FHIR server; people change things there."""
 
 from __future__ import annotations
 

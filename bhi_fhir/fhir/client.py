@@ -188,7 +188,7 @@ class BhiClient(AsyncFHIRClient):
             raise Unreachable(said, passing=False) from None
 
     async def _authorised(self, request: _Request, what: str) -> Answer:
-        """Sends it as often as the authorisation wants: once, or again after a 401."""
+        """Sends it once, and after a 401 as often as the authorisation has something else to show."""
         if self._auth is None:
             return await self._carried(request, what, None)
         # Parsing each address for the authorisation would cost as much as all else together.
@@ -197,8 +197,10 @@ class BhiClient(AsyncFHIRClient):
             signed = await anext(flow)
             while True:
                 answer = await self._carried(request, what, signed.headers.get("authorization"))
+                if answer.status != 401:
+                    return answer
                 try:
-                    signed = await flow.asend(httpx.Response(answer.status))
+                    signed = await flow.asend(httpx.Response(401))
                 except StopAsyncIteration:
                     return answer
         finally:

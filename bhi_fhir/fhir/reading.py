@@ -118,7 +118,7 @@ async def find_by_identifier(client: BhiClient, resource_type: str, system: str,
     return tuple(entry for entry in found.entries if _carries(entry, resource_type, system, value))
 
 
-class _Head(msgspec.Struct):
+class _Head(msgspec.Struct, gc=False):
     resourceType: str  # noqa: N815
     id: Any = None
 
@@ -128,11 +128,11 @@ class _Link(msgspec.Struct):
     url: str = ""
 
 
-class _Mode(msgspec.Struct):
+class _Mode(msgspec.Struct, gc=False):
     mode: str | None = None
 
 
-class _Entry(msgspec.Struct):
+class _Entry(msgspec.Struct, gc=False):
     resource: msgspec.Raw
     fullUrl: str | None = None  # noqa: N815
     search: _Mode | None = None
@@ -192,10 +192,9 @@ class _Reading:
     withheld: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     size: int = 0
-    matches: int = 0
     total: int | None = None
     _places: dict[tuple[str, str], int] = field(default_factory=dict)
-    _matched: set[tuple[str, str]] = field(default_factory=set)
+    _included: set[int] = field(default_factory=set)
 
     def take(self, page: _Page | _BrokenPage) -> None:
         self.total = page.total if page.total is not None else self.total
@@ -215,20 +214,27 @@ class _Reading:
             return
         body = bytes(entry.resource)
         key = (head.resourceType, head.id) if isinstance(head.id, str) else None
-        if mode != "include" and key not in self._matched:
-            self.matches += 1
-            if key:
-                self._matched.add(key)
-        place = self._places.get(key) if key else None
-        if place is not None:  # the same one again: pages shift while the record grows
-            if _version(body) > _version(self.entries[place]):
-                self.entries[place] = body
-            return
-        if key:
-            self._places[key] = len(self.entries)
+        if key is not None:
+            place = self._places.setdefault(key, len(self.entries))
+            if place < len(self.entries):
+                self._again(place, body, mode)
+                return
+        if mode == "include":
+            self._included.add(len(self.entries))
         self.entries.append(body)
         self.full_urls.append(entry.fullUrl)
         self.size += len(body)
+
+    def _again(self, place: int, body: bytes, mode: str | None) -> None:
+        """One that came before: pages shift while the record grows, and what was included may match too."""
+        if _version(body) > _version(self.entries[place]):
+            self.entries[place] = body
+        if mode != "include":
+            self._included.discard(place)
+
+    @property
+    def matches(self) -> int:
+        return len(self.entries) - len(self._included)
 
     def follow(self, page: _Bundle, gate: Gate) -> str | None:
         """The next page's URL; None at the end, or where the rest is lost."""

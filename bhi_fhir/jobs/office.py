@@ -84,7 +84,6 @@ def audit_of(desk: Desk) -> AuditLog:
 @asynccontextmanager
 async def opened(desk: Desk, now: datetime) -> AsyncIterator[Office]:
     """The site's server, ledger and audit. Raises SiteError, AuditError or ServerError."""
-    ledger = ledger_of(desk)
     log = audit_of(desk)
     shared = log.patient(None)
     audit: ContextVar[PatientAudit] = ContextVar("audit", default=shared)
@@ -96,7 +95,10 @@ async def opened(desk: Desk, now: datetime) -> AsyncIterator[Office]:
             reader = RecordReader(client, served, desk.reading)
             site = draft_run(desk, now.date()).site
             sinks = doors(desk.site.delivery, desk.folder, client, served, site, lambda: now.astimezone(desk.site.zone))
-            yield Office(desk, client, served, reader, ledger, Delivery(ledger, sinks), log, audit, now)
+            ledger = ledger_of(desk)
+            try:
+                yield Office(desk, client, served, reader, ledger, Delivery(ledger, sinks), log, audit, now)
+            finally:
+                ledger.close()
     finally:
         shared.commit()
-        ledger.close()

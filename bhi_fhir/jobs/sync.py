@@ -73,6 +73,11 @@ class Report:
     def failed(self) -> list[PatientMonth]:
         return [m for m in self.months() if m.failed]
 
+    @property
+    def incomplete(self) -> bool:
+        """Something could not be read or handed over: another run, or a person, has to see to it."""
+        return bool(self.tally["failed"] or self.tally["refused"] or self.tally["unknown"])
+
     def count(self, month: PatientMonth) -> None:
         """One patient's month into the counts."""
         self.tally["read"] += 1

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from bhi_fhir.domain.record import Chart, Person, SetAside, Withheld
 from bhi_fhir.domain.time import Moment
@@ -24,6 +25,7 @@ from bhi_fhir.views.common import Coding
 from bhi_fhir.views.patient import Patient
 
 _Fact = TypeVar("_Fact")
+_REF: Callable[[Any], str] = attrgetter("ref")
 
 
 @dataclass
@@ -97,7 +99,7 @@ def _withheld_too(rows: PatientRows, reading: Reading) -> Iterator[Withheld]:
 
 def _sorted(facts: Iterable[_Fact]) -> tuple[_Fact, ...]:
     """In the order of their references: the order of a file's entries decides nothing."""
-    return tuple(sorted(facts, key=lambda fact: str(getattr(fact, "ref", ""))))
+    return tuple(sorted(facts, key=_REF))
 
 
 def _death(rows: PatientRows, reading: Reading) -> Moment | None:

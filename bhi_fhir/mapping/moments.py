@@ -15,6 +15,9 @@ _INSTANT = re.compile(
     re.ASCII,
 )
 _YEARS = range(1800, 9000)
+_USUAL = {"--T::-:", "--T::+:", "--T::Z"}
+"""Every third character from the fifth on, of 2026-03-02T08:30:00-06:00 and with Z."""
+_USUAL_LENGTHS = (25, 20)
 _SENTINEL = re.compile(r"(0001|9999)-")
 """What other systems write where nothing is known: 0001-01-01, 9999-12-31."""
 
@@ -57,6 +60,9 @@ class Clock:
     def _read(self, text: str) -> Moment:
         if len(text) <= 10:
             return self._partial(text)
+        if text[4::3] in _USUAL and len(text) in _USUAL_LENGTHS and "1800" <= text[:4] < "9000" and text[17] != "6":
+            instant = datetime.fromisoformat(text).astimezone(UTC)
+            return Moment(instant, instant)
         found = _INSTANT.fullmatch(text)
         if not found or int(text[:4]) not in _YEARS:
             raise ValueError(text)

@@ -47,7 +47,7 @@ def people(record: Record, reading: Reading) -> dict[str, Person]:
     for npi, codes in reading.site.people.nucc.items():
         listed = record.person(Reference(type="Practitioner", identifier=Identifier(NPI, npi)))
         if listed:
-            kinds[listed] |= _kinds([CodeableConcept([Coding(NUCC, code)]) for code in codes], reading)
+            kinds[listed] |= _kinds([CodeableConcept((Coding(NUCC, code),)) for code in codes], reading)
     return {who: Person(who, frozenset(kinds[who]), frozenset(homes[who])) for who in kinds | homes}
 
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import reduce
+from operator import attrgetter, or_
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
@@ -15,7 +17,7 @@ from bhi_fhir.domain.record import SetAside, Withheld
 from bhi_fhir.mapping.terminology import NPI
 from bhi_fhir.views import VIEWS, Row
 from bhi_fhir.views.care_team import CareTeam
-from bhi_fhir.views.common import UNREADABLE, Identifier, Meta, Reference
+from bhi_fhir.views.common import ABSENT, UNREADABLE, Identifier, Meta, OnlyR5, Reference
 from bhi_fhir.views.encounter import Encounter
 from bhi_fhir.views.operation_outcome import Issue, OperationOutcome
 from bhi_fhir.views.patient import Patient
@@ -84,6 +86,9 @@ class Source:
     """Why it cannot be read as a resource at all; `json` may then be only its beginning."""
 
 
+_NO_META = Meta()
+
+
 class _Header(msgspec.Struct, rename="camel"):
     resource_type: str
     id: msgspec.Raw = msgspec.Raw()
@@ -106,16 +111,28 @@ _BUNDLE = msgspec.json.Decoder(_Bundle)
 _ID = msgspec.json.Decoder(str)
 _META = msgspec.json.Decoder(Meta)
 _DECODERS = {name: msgspec.json.Decoder(view) for name, view in VIEWS.items()}
+_ROW: msgspec.json.Decoder[Row] = msgspec.json.Decoder(
+    reduce(or_, (view for view in VIEWS.values() if view is not OperationOutcome))
+)
+"""Any view, by its resourceType: nearly every resource is read in one go."""
+_SUBJECT_OF = {VIEWS[name]: element for name, element in SUBJECT.items()}
+_R5_FIELDS = {view: tuple(f for f in msgspec.structs.fields(view) if f.type is OnlyR5) for view in VIEWS.values()}
 _R5_MARKS = {
-    name: tuple((field, f'"{field}"'.encode()) for field in sorted(view.R5_FIELDS)) for name, view in VIEWS.items()
+    view.__name__: tuple((f.encode_name, f'"{f.encode_name}"'.encode()) for f in found)
+    for view, found in _R5_FIELDS.items()
 }
+_R5_OF = {view: attrgetter(*(f.name for f in found)) for view, found in _R5_FIELDS.items() if found}
+_NO_R5 = {view: (ABSENT,) * len(found) for view, found in _R5_FIELDS.items()}
 
 
-@dataclass
+@dataclass(slots=True)
 class _Version:
+    """One resource as it was given; `row` None: whether it can be read is seen when it is taken."""
+
     source: Source
     meta: Meta
     type: str
+    row: Row | None = None
 
 
 @dataclass
@@ -131,7 +148,12 @@ class Record:
     _types: dict[str, str] = field(default_factory=dict)
     """The type of everything that stood under a fullUrl, also of what is not read."""
     _sources: dict[str, Source] = field(default_factory=dict)
-    _identifiers: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    _identifiers: dict[str, dict[tuple[str, str], str]] = field(default_factory=dict)
+    """By type, once one is asked for: (system, value) -> key."""
+    _by_type: dict[type[Row], list[tuple[str, Row]]] = field(default_factory=dict)
+    _known_people: dict[str, str | None] = field(default_factory=dict)
+    _known_patients: dict[str, str | None] = field(default_factory=dict)
+    """By the text of a reference, where the resource that holds it makes no difference."""
     _people: dict[str, str] = field(default_factory=dict)
     _survivors: dict[str, str] = field(default_factory=dict)
 
@@ -184,13 +206,35 @@ class Record:
         if not system or not value:
             return None
         for kind in (of.rpartition("/")[2],) if of else _IDENTIFIED:  # type may be a StructureDefinition's URL
-            key = self._identifiers.get((kind, system, value))
+            key = self._identified(kind).get((system, value))
             if key:
                 return key
         return f"{system}|{value}"
 
+    def _identified(self, kind: str) -> dict[tuple[str, str], str]:
+        """(system, value) -> key of the resources of a type; the order of a file's entries decides nothing."""
+        if kind not in self._identifiers:
+            found: dict[tuple[str, str], str] = {}
+            for key, row in sorted(self.of_type(VIEWS[kind]) if kind in VIEWS else ()):
+                for identifier in getattr(row, "identifier", None) or ():
+                    system, value = _system(identifier), _value(identifier)
+                    if system and value and "#" not in key:
+                        found.setdefault((system, value), key)
+            self._identifiers[kind] = found
+        return self._identifiers[kind]
+
     def person(self, reference: Reference | None, owner: str = "") -> str | None:
         """Who a reference to a Practitioner or PractitionerRole means; None if that cannot be said."""
+        if reference is None:
+            return None
+        text = reference.reference
+        if not text or reference.identifier or self._bases or text.startswith("#"):
+            return self._person(reference, owner)
+        if text not in self._known_people:
+            self._known_people[text] = self._person(reference, owner)
+        return self._known_people[text]
+
+    def _person(self, reference: Reference | None, owner: str) -> str | None:
         key = self.resolve(reference, owner)
         for _ in range(3):  # a role of a role is nonsense; a loop must end
             row = self.rows.get(key or "")
@@ -239,7 +283,15 @@ class Record:
 
     def patient(self, row: Row, key: str) -> str | None:
         """The patient whom a resource belongs to, a merged patient's survivor included."""
-        subject: Reference | None = getattr(row, SUBJECT[type(row).__name__])
+        subject: Reference | None = getattr(row, _SUBJECT_OF[type(row)])
+        text = subject.reference if subject else None
+        if subject is None or not text or subject.identifier or self._bases or text.startswith("#"):
+            return self._patient(subject, key)
+        if text not in self._known_patients:
+            self._known_patients[text] = self._patient(subject, key)
+        return self._known_patients[text]
+
+    def _patient(self, subject: Reference | None, key: str) -> str | None:
         found = self.resolve(subject, key)
         if found and "#" in found:
             found = self._outside(found)
@@ -262,7 +314,10 @@ class Record:
         return contained
 
     def of_type(self, view: type[_R]) -> Iterator[tuple[str, _R]]:
-        return ((key, row) for key, row in self.rows.items() if isinstance(row, view))
+        if not self._by_type:
+            for key, row in self.rows.items():
+                self._by_type.setdefault(type(row), []).append((key, row))
+        return iter(self._by_type.get(view, ()))  # type: ignore[arg-type]  # filed by their own type
 
     # -- reading ------------------------------------------------------------------------------------
 
@@ -273,14 +328,22 @@ class Record:
         for source in sources:
             record._sort_in(source, versions)
         for key, same in versions.items():
+            if len(same) == 1:
+                record._take(key, same[0])
+                continue
             for mine, versions_of_it in record._by_server(key, same).items():
-                record._take(mine, versions_of_it)
+                record._take_newest(mine, versions_of_it)
         record._index()
         return record
 
     def _sort_in(self, source: Source, versions: dict[str, list[_Version]]) -> None:
         if source.trouble:
             self.put_aside(source, "", source.trouble, part_of(source.json))
+            return
+        row = _row(source.json)
+        if row is not None and row.id and not source.full_url:
+            version = _Version(source, row.meta or _NO_META, type(row).__name__, row)
+            versions.setdefault(f"{version.type}/{row.id}", []).append(version)
             return
         try:
             header = _HEADER.decode(source.json)
@@ -303,7 +366,7 @@ class Record:
                 self._types[key] = kind
                 self._alias(key, source.full_url)
             if kind in VIEWS:
-                versions.setdefault(key, []).append(_Version(source, _meta(header.meta), kind))
+                versions.setdefault(key, []).append(_Version(source, _meta(header.meta), kind, row))
 
     def _by_server(self, key: str, same: list[_Version]) -> dict[str, list[_Version]]:
         """The same id on another server is another resource, unless it says the same: one server has many names.
@@ -340,7 +403,7 @@ class Record:
                 reason = f"the server held something back ({severity}: {code})"
                 self.withheld.append((None, Withheld("*", reason)))
 
-    def _take(self, key: str, same: list[_Version]) -> None:
+    def _take_newest(self, key: str, same: list[_Version]) -> None:
         newest = _newest(same)
         if newest is None:
             for version in same:
@@ -351,13 +414,16 @@ class Record:
                     version.type,
                 )
             return
-        row = self._decode(key, newest)
+        self._take(key, newest)
+
+    def _take(self, key: str, version: _Version) -> None:
+        row = version.row or self._decode(key, version)
         if row is None:
             return
         self.rows[key] = row
-        self._sources[key] = newest.source
+        self._sources[key] = source = version.source
         for index, raw in enumerate(row.contained or ()):
-            self._take_contained(key, Source(newest.source.file, f"{newest.source.at}.contained[{index}]", raw))
+            self._take_contained(key, Source(source.file, f"{source.at}.contained[{index}]", raw))
 
     def _take_contained(self, owner: str, source: Source) -> None:
         if source.trouble:
@@ -437,22 +503,16 @@ class Record:
             self._bases.setdefault(key, set()).add(found["base"])
 
     def _index(self) -> None:
-        for key, row in sorted(self.rows.items()):  # the order of a file's entries decides nothing
-            for identifier in getattr(row, "identifier", None) or ():
-                system = _system(identifier)
-                value = _value(identifier)
-                if system and value and "#" not in key:
-                    self._identifiers.setdefault((type(row).__name__, system, value), key)
-        for key, row in self.rows.items():
-            if isinstance(row, Practitioner):
-                self._people[key] = self._same_npi(row) or key
+        for key, person in self.of_type(Practitioner):
+            self._people[key] = self._same_npi(person) or key
         self._merge()
         self.withheld = [
             (self._survivors.get(who, who) if (who := self._key_of(patient)) else None, part)
             for patient, part in self.withheld
         ]
         for key, row in self.rows.items():
-            self._note_cut(key, row)
+            if row.meta and (row.meta.security or row.meta.tag):
+                self._note_cut(key, row)
 
     def _note_cut(self, key: str, row: Row) -> None:
         """A resource that says itself that parts of it are left out: its type was not read whole."""
@@ -478,7 +538,7 @@ class Record:
     def _merge(self) -> None:
         """Patient.link: a merged patient's facts belong to the last survivor; in a circle to the first by name."""
         replaced: dict[str, str] = {}
-        for key, row in sorted(self.of_type(Patient)):
+        for key, row in sorted((key, row) for key, row in self.of_type(Patient) if row.link):
             for link in row.link or ():
                 other = self.resolve(link.other, key)
                 if other and link.type == "replaced-by":
@@ -493,6 +553,18 @@ class Record:
 
     def survivor(self, patient: str) -> str:
         return self._survivors.get(patient, patient)
+
+
+def _row(raw: bytes | msgspec.Raw) -> Row | None:
+    """A resource that is R4 beyond doubt, in one go; None for whatever wants a closer look."""
+    try:
+        row = _ROW.decode(raw)
+    except UNREADABLE:
+        return None
+    only_r5 = _R5_OF.get(type(row))
+    if only_r5 and only_r5(row) != _NO_R5[type(row)]:
+        return None
+    return None if _r5_inside(row) else row
 
 
 def _r5_inside(row: Row) -> str:

@@ -77,8 +77,14 @@ def _stated(total: int | None, scale: str, reading: Reading) -> tuple[int | None
 
 def _within(value: int | None, scale: str, part: str, reading: Reading) -> bool:
     """Can this part of the scale have this value? Where no map knows its highest, it may have any."""
-    highest, _ = reading.terms.translate("scale-highest", CodeableConcept([Coding(_SCALE, f"{scale}/{part}")]))
-    return value is None or not highest or 0 <= value <= max(map(int, highest))
+    highest = reading.terms.once(_highest, (scale, part), reading.terms)
+    return value is None or highest is None or 0 <= value <= highest
+
+
+def _highest(asked: tuple[str, str], terms: Terminology) -> int | None:
+    """What this part of the scale has at most; None where no map knows it."""
+    highest, _ = terms.translate("scale-highest", CodeableConcept((Coding(_SCALE, "/".join(asked)),)))
+    return max(map(int, highest), default=None)
 
 
 def _from_total(key: str, row: Observation, reading: Reading) -> Iterator[Screening]:
@@ -136,7 +142,11 @@ def scale_of(row: QuestionnaireResponse, terms: Terminology) -> str:
 
 
 def _parts(coding: Coding, terms: Terminology) -> Parts:
-    codes, _ = terms.translate("scale", CodeableConcept([coding]))
+    return terms.once(_read_parts, coding, terms)
+
+
+def _read_parts(coding: Coding, terms: Terminology) -> Parts:
+    codes, _ = terms.translate("scale", CodeableConcept((coding,)))
     found: dict[str, set[str]] = {}
     for code in codes:
         name, _, part = code.partition("/")
@@ -145,7 +155,10 @@ def _parts(coding: Coding, terms: Terminology) -> Parts:
 
 
 def _codes_of(scale: str, part: str, terms: Terminology) -> list[str]:
-    wanted = f"{scale}/{part}"
+    return terms.once(_read_codes_of, f"{scale}/{part}", terms)
+
+
+def _read_codes_of(wanted: str, terms: Terminology) -> list[str]:
     return sorted(code for (_, code), targets in terms.targets("scale").items() if wanted in targets)
 
 
@@ -156,9 +169,11 @@ def _answered(items: Iterable[Item], terms: Terminology) -> dict[str, list[Answe
         values = [a for a in item.answer or () if _has_value(a, terms)]
         if values and item.link_id:
             found[item.link_id.rstrip("/").rpartition("/")[2]] = values
-        found |= _answered(item.item or (), terms)
+        if item.item:
+            found |= _answered(item.item, terms)
         for answer in item.answer or ():
-            found |= _answered(answer.item or (), terms)
+            if answer.item:
+                found |= _answered(answer.item, terms)
     return found
 
 
@@ -183,8 +198,9 @@ def _flat(items: Iterable[Item]) -> Iterator[Item]:
 def _has_value(answer: Answer, terms: Terminology) -> bool:
     """Is it answered? "Asked but declined" is no answer; a coding with a display alone is one that nobody can score."""
     coding = answer.value_coding
-    coded = coding is not None and bool(coding.code or coding.display)
-    return (coded and not terms.holds(_NO_ANSWER, CodeableConcept([coding] if coding else []))) or any(
+    if coding and (coding.code or coding.display) and not terms.holds(_NO_ANSWER, _concept(coding)):
+        return True
+    return any(
         v is not None
         for v in (
             answer.value_integer,
@@ -196,6 +212,16 @@ def _has_value(answer: Answer, terms: Terminology) -> bool:
     )
 
 
+def _scores(asked: tuple[str | None, str | None], terms: Terminology) -> list[Decimal]:
+    codes, _ = terms.translate("score", CodeableConcept((Coding(*asked),)))
+    return [Decimal(code) for code in sorted(codes)]
+
+
+def _concept(coding: Coding) -> CodeableConcept:
+    """The code of an answer without what stands beside it."""
+    return CodeableConcept((Coding(coding.system, coding.code),))
+
+
 def _number(answers: list[Answer], reading: Reading) -> int | None:
     """The score of an answer: a number, an ordinal, or a mapped code."""
     answer = answers[0]
@@ -203,12 +229,11 @@ def _number(answers: list[Answer], reading: Reading) -> int | None:
     if answer.value_quantity:
         values.append(answer.value_quantity.value)
     coding = answer.value_coding
-    for extension in [*(answer.extension or ()), *((coding.extension if coding else None) or ())]:
+    for extension in (*(answer.extension or ()), *((coding.extension if coding else None) or ())):
         if extension.url in _ORDINAL:
             values += [extension.value_decimal, extension.value_integer]
     if coding:
-        codes, _ = reading.terms.translate("score", CodeableConcept([coding]))
-        values += [Decimal(c) for c in sorted(codes)]
+        values += reading.terms.once(_scores, (coding.system, coding.code), reading.terms)
     if answer.value_boolean is not None:
         values.append(int(answer.value_boolean))
     return next((n for v in values if (n := whole(v)) is not None), None)

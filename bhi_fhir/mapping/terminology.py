@@ -8,10 +8,10 @@ target is a hint, not a fact, and makes what rests on it unknown).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -27,6 +27,10 @@ _FACTS = ("equal", "equivalent")
 
 Code = tuple[str, str]
 """(canonical system, code)"""
+Codings = tuple[tuple[Coding, ...] | None, ...]
+"""What some concepts are coded with: all that a map looks at."""
+_KEPT = 100_000
+_Answer = TypeVar("_Answer")
 
 
 @dataclass
@@ -62,10 +66,20 @@ class Terminology:
         self._spellings: dict[str, str] = {}
         self._sets: dict[str, _ValueSet] = {}
         self._maps: dict[tuple[str, Code], tuple[set[str], set[str]]] = {}
-        self._membership: dict[tuple[str, str | None, str | None], bool] = {}
+        self._answers: dict[tuple[object, object], Any] = {}
         files = [file for folder in folders for file in sorted(folder.glob("*.json"))]
         for file in sorted(files, key=lambda f: f.name != "code-systems.json"):  # spellings before what is spelled
             self._load(file)
+
+    def once(self, answer: Callable[..., _Answer], asked: Any, *about: Any) -> _Answer:
+        """`answer(asked, *about)`, kept by the answer's name and what is asked; `about` never makes a difference."""
+        key = (answer, asked)
+        known = self._answers.get(key, self)
+        if known is self:
+            if len(self._answers) > _KEPT:
+                self._answers.clear()  # codes that are different every time are no codes
+            known = self._answers[key] = answer(asked, *about)
+        return known  # type: ignore[no-any-return]  # what was kept is what `answer` gave
 
     def code(self, coding: Coding) -> Code | None:
         """(canonical system, code) of a coding; None if either is missing."""
@@ -76,20 +90,19 @@ class Terminology:
         return system, coding.code.strip().upper() if system in (ICD10, CPT, HCPCS) else coding.code.strip()
 
     def codes(self, *concepts: CodeableConcept | None) -> list[Code]:
-        return [c for concept in concepts if concept for coding in concept.coding or () if (c := self.code(coding))]
+        return self._codes(codings(concepts))
+
+    def _codes(self, found: Codings) -> list[Code]:
+        return [code for each in found if each for coding in each if (code := self.code(coding))]
 
     def holds(self, value_set: str, *concepts: CodeableConcept | None) -> bool:
         """Does any coding of these concepts belong to the group?"""
-        return any(self._holds(value_set, coding) for concept in concepts if concept for coding in concept.coding or ())
+        return self.once(self._holds, (value_set, codings(concepts)))
 
-    def _holds(self, value_set: str, coding: Coding) -> bool:
-        key = (value_set, coding.system, coding.code)
-        known = self._membership.get(key)
-        if known is None:
-            code = self.code(coding)
-            group = self._sets.get(value_set)
-            known = self._membership[key] = bool(code and group and group.holds(code))
-        return known
+    def _holds(self, asked: tuple[str, Codings]) -> bool:
+        value_set, found = asked
+        group = self._sets.get(value_set)
+        return group is not None and any(group.holds(code) for code in self._codes(found))
 
     def knows_system(self, value_set: str, *concepts: CodeableConcept | None) -> bool:
         """Does the group settle codes of any of these systems, so that absence from it means something?"""
@@ -103,11 +116,15 @@ class Terminology:
         Returns (codes, hint): hint is True where a map only knows something wider or narrower, or where
         the project's own system carries a code that it does not have.
         """
+        return self.once(self._translate, (target, codings(concepts)))
+
+    def _translate(self, asked: tuple[str, Codings]) -> tuple[frozenset[str], bool]:
+        target, given = asked
         own = f"urn:bhi-fhir:{target}"
         group = self._sets.get(target)
         found: set[str] = set()
         hint = False
-        for code in self.codes(*concepts):
+        for code in self._codes(given):
             facts, hints = self._maps.get((own, code), (None, None))
             if facts is not None:
                 found |= facts
@@ -180,3 +197,7 @@ class Terminology:
                 facts, hints = self._maps.setdefault((group["target"], (source, element["code"])), (set(), set()))
                 for target in element.get("target", ()):
                     (facts if target["equivalence"] in _FACTS else hints).add(target["code"])
+
+
+def codings(concepts: Iterable[CodeableConcept | None]) -> Codings:
+    return tuple([concept.coding for concept in concepts if concept])

@@ -105,7 +105,7 @@ def _work(reading: Reading) -> Iterator[Seen]:
 
 
 def _merged(concepts: list[CodeableConcept]) -> CodeableConcept:
-    return CodeableConcept([coding for concept in concepts for coding in concept.coding or ()])
+    return CodeableConcept(tuple(coding for concept in concepts for coding in concept.coding or ()))
 
 
 def _people(reading: Reading) -> Iterator[Seen]:
@@ -139,5 +139,5 @@ def _facts(reading: Reading) -> Iterator[Seen]:
         known = terms.holds("payer-medicare", coverage.type) or terms.holds("payer-other", coverage.type)
         yield Seen("Coverage.type", coverage.type or CodeableConcept(), key, known)
     for key, response in record.of_type(QuestionnaireResponse):
-        canonical = CodeableConcept([Coding("canonical", (response.questionnaire or "").split("|")[0])])
+        canonical = CodeableConcept((Coding("canonical", (response.questionnaire or "").split("|")[0]),))
         yield Seen("QuestionnaireResponse.questionnaire", canonical, key, bool(scale_of(response, terms)))

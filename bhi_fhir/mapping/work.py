@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 from bhi_fhir.domain.record import Activity, OtherService, Stay, Visit
 from bhi_fhir.domain.time import Moment
 from bhi_fhir.mapping.reading import PatientRows, Reading
+from bhi_fhir.mapping.terminology import Codings, codings
 from bhi_fhir.mapping.times import (
     LONGEST,
-    Time,
     believable,
     contact_types,
     encounter_time,
@@ -36,27 +36,73 @@ _NOT_DONE = (
 _VISITS = ("initiating-visit", "initiating-visit-psychiatric", "initiating-visit-undecided")
 
 
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    """What the codes of an entry say that it is."""
+
+    kinds: frozenset[str]
+    is_work: bool
+    """Work by a code, or something that no map can place, and so may be."""
+    is_other: bool
+    """A separately billed service."""
+    billing_codes: frozenset[str]
+    visits: frozenset[str]
+    """Of the groups of visits that may open BHI."""
+
+
+def _meaning(concepts: Iterable[CodeableConcept | None], reading: Reading) -> _Meaning:
+    return reading.terms.once(_read_meaning, codings(concepts), reading)
+
+
+def _read_meaning(coded: Codings, reading: Reading) -> _Meaning:
+    terms = reading.terms
+    concepts = [CodeableConcept(found) for found in coded]
+    kinds, hint = terms.translate("activity", *concepts)
+    other = terms.holds("other-service", *concepts)
+    codes = frozenset(code for _, code in terms.codes(*concepts))
+    visits = {name for name in _VISITS if terms.holds(name, *concepts)}
+    if "initiating-visit-psychiatric" in visits and "90791" in codes:
+        visits.add("90791")
+    unplaced = not kinds and (hint or not is_placed(concepts, reading))
+    billed = codes if other else frozenset[str]()
+    return _Meaning(kinds, bool(kinds or unplaced), other, billed, frozenset(visits))
+
+
 def activities(rows: PatientRows, reading: Reading) -> Iterator[Activity]:
     """Everything that is work by a code, and everything that no map can place."""
     logs = time_logs(rows, reading)
     yield from _logged_alone(rows, reading)
     for key, row in rows.of(Encounter):
-        concepts = contact_types(row)
-        people = _people([p.individual for p in row.participant or ()], key, reading)
-        time = encounter_time(key, row, logs, reading)
-        found = _activity(key, concepts, row.status, people, time, reading)
-        if found:
-            yield replace(found, risk=_risk(row.reason_code, reading))
+        meaning = _meaning(contact_types(row), reading)
+        if meaning.is_work and row.status != _NEVER:
+            when, duration, trouble = believable(encounter_time(key, row, logs, reading))
+            yield Activity(
+                ref=key,
+                kinds=meaning.kinds,
+                state=_state(row.status),
+                people=_participants(key, row, reading),
+                when=when,
+                duration=duration,
+                trouble=trouble,
+                billing_codes=meaning.billing_codes,
+                risk=_risk(row.reason_code, reading),
+            )
     for key, procedure in rows.of(Procedure):
-        concepts = [procedure.code] if procedure.code else []
-        people = _people([p.actor for p in procedure.performer or ()], key, reading)
-        found = _activity(key, concepts, procedure.status, people, procedure_time(procedure, reading), reading)
-        if found:
-            yield replace(
-                found,
+        meaning = _meaning((procedure.code,) if procedure.code else (), reading)
+        if meaning.is_work and procedure.status != _NEVER:
+            when, duration, trouble = believable(procedure_time(procedure, reading))
+            yield Activity(
+                ref=key,
+                kinds=meaning.kinds,
+                state=_state(procedure.status),
+                people=_performers(key, procedure, reading),
+                when=when,
+                duration=duration,
+                trouble=trouble,
+                billing_codes=meaning.billing_codes,
                 inside=reading.record.resolve(procedure.encounter, key),
-                risk=_risk(procedure.reason_code, reading),
                 device_cleared=reading.terms.holds("dmht-device", *_devices(key, procedure, reading)),
+                risk=_risk(procedure.reason_code, reading),
             )
 
 
@@ -85,7 +131,7 @@ def _logged_alone(rows: PatientRows, reading: Reading) -> Iterator[Activity]:
         trouble = "" if when and duration is not None else "its time log has no readable value, unit or date"
         when, duration, trouble = believable((when, duration, trouble))
         people = _people(observation.performer or (), key, reading)
-        kinds, _ = reading.terms.translate("activity", CodeableConcept([Coding(ACTIVITY, log.kind)]))
+        kinds, _ = reading.terms.translate("activity", CodeableConcept((Coding(ACTIVITY, log.kind),)))
         duration = None if trouble else duration
         yield Activity(key, kinds, "done", people, when, duration, trouble)
 
@@ -97,32 +143,6 @@ def _devices(key: str, row: Procedure, reading: Reading) -> list[CodeableConcept
     return [*(row.used_code or ()), *(d.type for d in rows if isinstance(d, Device) and d.type)]
 
 
-def _activity(
-    key: str,
-    concepts: list[CodeableConcept],
-    status: str | None,
-    people: frozenset[str],
-    time: Time,
-    reading: Reading,
-) -> Activity | None:
-    kinds, hint = reading.terms.translate("activity", *concepts)
-    other = {code for _, code in reading.terms.codes(*concepts)} if _is_other(concepts, reading) else set()
-    unplaced = not kinds and (hint or not is_placed(concepts, reading))
-    if status == _NEVER or not (kinds or unplaced):
-        return None
-    when, duration, trouble = believable(time)
-    return Activity(
-        ref=key,
-        kinds=kinds,
-        state=_state(status),
-        people=people,
-        when=when,
-        duration=duration,
-        trouble=trouble,
-        billing_codes=frozenset(other),
-    )
-
-
 def _state(status: str | None) -> str:
     """done | not-done | unknown: "done", "Finished" and the like are no FHIR statuses and say nothing for certain."""
     if status in _DONE:
@@ -130,22 +150,26 @@ def _state(status: str | None) -> str:
     return "not-done" if status in _NOT_DONE else "unknown"
 
 
-def _is_other(concepts: list[CodeableConcept], reading: Reading) -> bool:
-    return reading.terms.holds("other-service", *concepts)
-
-
 def is_placed(concepts: list[CodeableConcept], reading: Reading) -> bool:
     """Some map knows what this is, even if it is no BHI work."""
     return any(reading.terms.holds(group, *concepts) for group in ("charge", "other-service", *_VISITS))
 
 
+def _participants(key: str, row: Encounter, reading: Reading) -> frozenset[str]:
+    return _people([p.individual for p in row.participant or ()], key, reading)
+
+
+def _performers(key: str, row: Procedure, reading: Reading) -> frozenset[str]:
+    return _people([p.actor for p in row.performer or ()], key, reading)
+
+
 def _people(references: Iterable[Reference | None], key: str, reading: Reading) -> frozenset[str]:
-    found = (reading.record.person(r, key) for r in references)
-    return frozenset(p for p in found if p)
+    person = reading.record.person
+    return frozenset([p for r in references if (p := person(r, key))])
 
 
 def _risk(concepts: list[CodeableConcept] | None, reading: Reading) -> bool:
-    return reading.terms.holds("suicide-or-overdose-risk", *(concepts or ()))
+    return concepts is not None and reading.terms.holds("suicide-or-overdose-risk", *concepts)
 
 
 # -- visits, other services, stays ------------------------------------------------------------------
@@ -153,42 +177,32 @@ def _risk(concepts: list[CodeableConcept] | None, reading: Reading) -> bool:
 
 def visits(rows: PatientRows, reading: Reading) -> Iterator[Visit]:
     """Finished visits whose code may open BHI."""
+    clock = reading.clock
     for key, row in rows.of(Encounter):
-        if row.status == "finished":
-            people = _people([p.individual for p in row.participant or ()], key, reading)
-            when = reading.clock.period(row.period).start
-            yield from _visit(key, list(row.type or ()), people, when, reading)
+        groups = _meaning(row.type or (), reading).visits if row.status == "finished" else None
+        if groups:
+            yield Visit(key, groups, _participants(key, row, reading), clock.period(row.period).start)
     for key, procedure in rows.of(Procedure):
-        if procedure.status == "completed":
-            people = _people([p.actor for p in procedure.performer or ()], key, reading)
-            when = (
-                reading.clock.moment(procedure.performed_date_time)
-                or reading.clock.period(procedure.performed_period).start
-            )
-            yield from _visit(key, [procedure.code] if procedure.code else [], people, when, reading)
-
-
-def _visit(
-    key: str, concepts: list[CodeableConcept], people: frozenset[str], when: Moment | None, reading: Reading
-) -> Iterator[Visit]:
-    groups = {name for name in _VISITS if reading.terms.holds(name, *concepts)}
-    if "initiating-visit-psychiatric" in groups and any(c == "90791" for _, c in reading.terms.codes(*concepts)):
-        groups.add("90791")
-    if groups:
-        yield Visit(key, frozenset(groups), people, when)
+        groups = _meaning((procedure.code,), reading).visits if _is_coded_and_done(procedure) else None
+        if groups:
+            when = clock.moment(procedure.performed_date_time) or clock.period(procedure.performed_period).start
+            yield Visit(key, groups, _performers(key, procedure, reading), when)
 
 
 def other_services(rows: PatientRows, reading: Reading) -> Iterator[OtherService]:
     """The time of psychotherapy, office visits, CCM …: done, and with known ends."""
     for key, row in rows.of(Encounter):
-        if row.status == "finished" and _is_other(list(row.type or ()), reading):
+        if row.status == "finished" and _meaning(row.type or (), reading).is_other:
             when, duration, _ = encounter_time(key, row, {}, reading)
-            people = _people([p.individual for p in row.participant or ()], key, reading)
-            yield from _other(key, people, when, duration)
+            yield from _other(key, _participants(key, row, reading), when, duration)
     for key, procedure in rows.of(Procedure):
-        if procedure.status == "completed" and procedure.code and _is_other([procedure.code], reading):
+        if _is_coded_and_done(procedure) and _meaning((procedure.code,), reading).is_other:
             when, duration, _ = procedure_time(procedure, reading)
-            yield from _other(key, _people([p.actor for p in procedure.performer or ()], key, reading), when, duration)
+            yield from _other(key, _performers(key, procedure, reading), when, duration)
+
+
+def _is_coded_and_done(row: Procedure) -> bool:
+    return row.status == "completed" and row.code is not None
 
 
 def _other(key: str, people: frozenset[str], when: Moment | None, duration: timedelta | None) -> Iterator[OtherService]:
@@ -200,8 +214,11 @@ def stays(rows: PatientRows, reading: Reading) -> Iterator[Stay]:
     for key, row in rows.of(Encounter):
         if row.status in (_NEVER, "planned", "cancelled") or row.class_ is None:
             continue
-        concept = CodeableConcept(coding=[row.class_])
-        for kind in ("inpatient", "emergency"):
-            if reading.terms.holds(f"stay-{kind}", concept):
-                finished = {"done": True, "not-done": False}.get(_state(row.status))
-                yield Stay(key, kind, reading.clock.period(row.period), finished)
+        for kind in reading.terms.once(_stays_of, row.class_, reading):
+            finished = {"done": True, "not-done": False}.get(_state(row.status))
+            yield Stay(key, kind, reading.clock.period(row.period), finished)
+
+
+def _stays_of(coding: Coding, reading: Reading) -> list[str]:
+    concept = CodeableConcept((coding,))
+    return [kind for kind in ("inpatient", "emergency") if reading.terms.holds(f"stay-{kind}", concept)]

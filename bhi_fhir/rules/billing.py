@@ -28,7 +28,7 @@ class Billing:
 
 def billing(patient: PatientMonth, track: Track, month: ServiceMonth, last_work: datetime | None) -> Billing:
     """The billing practitioner at the last work of the month, else at its end, else at any time of it."""
-    chart, places = patient.chart, patient.places(track.teams)
+    chart, places = patient.chart, patient.crew(track.teams).places
     at = last_work or month.span[1] - timedelta(microseconds=1)
     at_last = _treating(at_instant(places, at))
     treating = at_last or _treating(in_stretch(places, month.span))

@@ -21,7 +21,7 @@ from bhi_fhir.rules.track import Track
 _RANK = {"billable": 0, "needs-review": 1, "not-billable": 2}
 
 
-@dataclass
+@dataclass(eq=False)
 class Trial:
     """One monthly code while it is being decided."""
 

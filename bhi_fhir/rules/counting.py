@@ -14,7 +14,7 @@ from bhi_fhir.domain.record import Activity, CareEpisode, Chart, Member, Role
 from bhi_fhir.domain.time import END, ServiceMonth, Span, intersect, length, subtract, union, whole_minutes
 from bhi_fhir.rules.patient_month import PatientMonth
 from bhi_fhir.rules.permission import Permission
-from bhi_fhir.rules.track import OWN_SERVICES, Track, at_moment, window
+from bhi_fhir.rules.track import OWN_SERVICES, Track, window
 
 _NOTHING = timedelta()
 _BECAUSE = {
@@ -95,7 +95,7 @@ class Scope:
 
     def __init__(self, patient: PatientMonth, track: Track, month: ServiceMonth, billers: tuple[str, ...]) -> None:
         self.patient, self.track, self.month, self.billers = patient, track, month, billers
-        self.chart, self.span = patient.chart, month.span
+        self.chart, self.span, self.crew = patient.chart, month.span, patient.crew(track.teams)
         self.kinds, self.roles = track.kinds(patient.switches), track.roles(patient.switches)
         self.after_death = after_death(self.chart)
         self.episodes = episodes_of(self.chart, track, month)
@@ -169,8 +169,7 @@ def _by_counted(activity: Activity, scope: Scope) -> bool:
         return False
     if scope.track.time_of == "billing-practitioner":
         return bool(activity.people & set(scope.billers))
-    there = at_moment(scope.patient.places(scope.track.teams), activity.when)
-    staff = {m.person for *_, m in there if m.roles & scope.roles or not m.roles}
+    staff = {m.person for *_, m in scope.crew.present(activity) if m.roles & scope.roles or not m.roles}
     return bool(activity.people & staff)
 
 
@@ -180,7 +179,7 @@ def _who(activity: Activity, scope: Scope) -> tuple[str, frozenset[str]]:
         return "wrong-role", frozenset()
     if not activity.people:
         return "unreadable", frozenset()
-    seats = scope.patient.seats(activity, scope.track.teams)
+    seats = scope.crew.seats(activity)
     mine = [m for *_, m in seats if m.person in activity.people]
     good = {m.person for m in mine if m.person and _counts(m, scope)}
     if good:
@@ -274,7 +273,7 @@ def _place_span(tally: Tally, activity: Activity, span: Span, people: frozenset[
 
 def _off_duty(activity: Activity, span: Span, people: frozenset[str], scope: Scope) -> list[Span]:
     """When those whose time counts were not on the team: the period bounds the membership."""
-    seats = scope.patient.seats(activity, scope.track.teams)
+    seats = scope.crew.seats(activity)
     on_duty = [(s, e) for s, e, _, m in seats if m.person in people and _counts(m, scope)]
     if any(start <= span[0] and span[1] <= end for start, end in on_duty):
         return []

@@ -26,7 +26,7 @@ from bhi_fhir.rules.choice import (
 )
 from bhi_fhir.rules.course import follow
 from bhi_fhir.rules.patient_month import PatientMonth
-from bhi_fhir.rules.requirements import check, finding
+from bhi_fhir.rules.requirements import Check, checks_of, finding
 from bhi_fhir.rules.service_date import date_of_related, date_of_service
 from bhi_fhir.rules.services import related
 from bhi_fhir.rules.setting import ORDER, Setting
@@ -47,8 +47,8 @@ def _decide(chart: Chart, setting: Setting) -> Decision:
     patient = PatientMonth(chart, setting)
     case = MonthCase(patient, chart, setting.month, setting.rules, setting.switches)
     programs = _programs(chart, setting.month)
-    for code, track in setting.asked(programs):
-        _try(case, code, track)
+    for code, track, checks in setting.asked(programs):
+        _try(case, code, track, checks)
     already_charged(case)
     chosen_cocm = choose_cocm(case) if Program.COCM in programs else None
     chosen_general = choose_general(case, chosen_cocm, programs)
@@ -68,20 +68,13 @@ def _programs(chart: Chart, month: ServiceMonth) -> list[Program]:
     return sorted(now or set(Program))
 
 
-def _try(case: MonthCase, code: Code, track: Track) -> None:
+def _try(case: MonthCase, code: Code, track: Track, checks: tuple[Check, ...]) -> None:
     """Every finding of a code but exclusivity."""
     if track not in case.courses:
         case.courses[track] = follow(case.patient, track)
-    course = case.courses[track]
-    asked = Case(case.patient, code, course)
-    findings = []
-    for level, names in (("block", code.block), ("review", code.review)):
-        for name in names:
-            if name != "exclusivity":
-                found = check(asked, name, level)  # type: ignore[arg-type]  # the two levels
-                if found is not None:
-                    findings.append(found)
-    case.trials[code.code] = Trial(code, course, findings, units=1)
+    asked = Case(case.patient, code, case.courses[track])
+    findings = [found for check in checks if (found := check.of(asked))]
+    case.trials[code.code] = Trial(code, case.courses[track], findings, units=1)
 
 
 # -- lines ------------------------------------------------------------------------------------------
@@ -119,11 +112,12 @@ def _service(case: MonthCase, code: Code) -> tuple[Candidate | None, Line | None
     if work is None:
         return None, None
     asked = Case(case.patient, code, work=work)
-    findings = [f for name in code.block if (f := check(asked, name, "block"))]
+    found = [f for check in checks_of(code, None, case.rules) if (f := check.of(asked))]
+    findings = [f for f in found if f.level == "block"]
     against = charge_against(case, code)
     if against is not None:
         findings.append(finding(case.rules, "exclusivity", "block", against))
-    findings += [f for name in code.review if (f := check(asked, name, "review"))]
+    findings += [f for f in found if f.level == "review"]
     status = status_of(findings)
     billed = status != "not-billable" and work.units > 0
     candidate = Candidate(code.code, status, work.units if billed else 0, tuple(findings))

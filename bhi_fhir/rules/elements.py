@@ -6,7 +6,7 @@ from bhi_fhir.domain.record import Activity, Role, Screening
 from bhi_fhir.domain.time import local_day
 from bhi_fhir.rules.case import Case, Requirement, refs
 from bhi_fhir.rules.course import Answer
-from bhi_fhir.rules.track import BHI_KINDS, at_moment, window
+from bhi_fhir.rules.track import BHI_KINDS, window
 
 
 def element(kind: str) -> Requirement:
@@ -64,7 +64,7 @@ def _by_team(case: Case, activity: Activity, kind: str) -> bool | None:
     """Was it done by a clinical member of the team (the consultant, for a psychiatric review)? None: unreadable."""
     if not activity.people or activity.when is None:
         return None
-    there = at_moment(case.patient.places(case.track.track.teams), activity.when)
+    there = case.patient.crew(case.track.track.teams).present(activity)
     mine = [m for *_, m in there if m.person in activity.people]
     if kind == "psychiatric-review":
         good = any(Role.CONSULTANT in m.roles for m in mine)

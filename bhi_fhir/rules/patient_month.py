@@ -4,17 +4,55 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from bhi_fhir.domain.decision import Finding
+from bhi_fhir.domain.decision import Finding, Level
 from bhi_fhir.domain.record import Activity, Chart, Program
 from bhi_fhir.domain.time import BEGINNING, END, ServiceMonth, Span, month_index
 from bhi_fhir.rules.permission import Permission, permission
-from bhi_fhir.rules.setting import Setting
 from bhi_fhir.rules.track import BHI_KINDS, OWN_SERVICES, Place, at_moment, in_stretch, places_on
 from bhi_fhir.rules.visits import Openings, openings
 
+if TYPE_CHECKING:
+    from bhi_fhir.rules.setting import Setting
+
 WORK = BHI_KINDS | {"psychiatric-review"}
 """Every kind of BHI work, timed or not."""
+
+
+class Crew:
+    """Who was on a program's teams when an entry was made."""
+
+    def __init__(self, places: list[Place], activities: tuple[Activity, ...]) -> None:
+        self.places = places
+        self._seats: dict[str, list[Place]] = {}
+        moments = [a.when for a in activities if a.when]
+        first = min((m.earliest for m in moments), default=END)
+        last = max((*(m.latest for m in moments), *(a.span[1] for a in activities if a.span)), default=BEGINNING)
+        self.steady = all(place[0] < first and last < place[1] for place in places)
+        """Everybody was there from before the first entry until after the last."""
+
+    def seats(self, activity: Activity) -> list[Place]:
+        """Who was there at any time of an entry."""
+        if self.steady:
+            return self.places
+        if activity.ref not in self._seats:
+            self._seats[activity.ref] = self._seats_of(activity)
+        return self._seats[activity.ref]
+
+    def _seats_of(self, activity: Activity) -> list[Place]:
+        if activity.when is None:
+            return in_stretch(self.places, (BEGINNING, END))
+        span = activity.span
+        if span and span[0] < span[1]:
+            return in_stretch(self.places, span)
+        return at_moment(self.places, activity.when)
+
+    def present(self, activity: Activity) -> list[Place]:
+        """Who was there when an entry began."""
+        if self.steady or activity.when is None:
+            return self.places
+        return at_moment(self.places, activity.when)
 
 
 class PatientMonth:
@@ -23,37 +61,19 @@ class PatientMonth:
     def __init__(self, chart: Chart, setting: Setting) -> None:
         self.chart, self.setting = chart, setting
         self.month, self.rules, self.switches = setting.month, setting.rules, setting.switches
-        self.findings: dict[tuple[object, ...], Finding | None] = {}
-        """By what a requirement looks at: see `requirements.check`."""
-        self.team_work: dict[tuple[Program, str], bool | None] = {}
-        """See `elements`."""
-        self._places: dict[Program, list[Place]] = {}
-        self._seats: dict[tuple[str, Program], list[Place]] = {}
+        self.findings: dict[tuple[object, str, Level], Finding | None] = {}
+        """By what a requirement looks at, its name and its level: see `requirements.check`."""
+        self._crews: dict[Program, Crew] = {}
         self._touching: dict[int, list[Activity]] = {}
         self._busy: dict[str, list[Span]] = {}
         self._permissions: dict[tuple[str, ...], Permission] = {}
         self._openings: dict[tuple[str, tuple[str, ...]], Openings] = {}
 
-    # -- teams ----------------------------------------------------------------------------------
-
-    def places(self, program: Program) -> list[Place]:
-        if program not in self._places:
-            self._places[program] = places_on(self.chart, program)
-        return self._places[program]
-
-    def seats(self, activity: Activity, program: Program) -> list[Place]:
-        """Who was on the program's teams at any time of an entry."""
-        key = (activity.ref, program)
-        if key not in self._seats:
-            self._seats[key] = self._seats_of(activity, self.places(program))
-        return self._seats[key]
-
-    @staticmethod
-    def _seats_of(activity: Activity, places: list[Place]) -> list[Place]:
-        if activity.when is None:
-            return in_stretch(places, (BEGINNING, END))
-        span = activity.span
-        return in_stretch(places, span) if span and span[0] < span[1] else at_moment(places, activity.when)
+    def crew(self, program: Program) -> Crew:
+        """Everybody on the program's teams."""
+        if program not in self._crews:
+            self._crews[program] = Crew(places_on(self.chart, program), self.chart.activities)
+        return self._crews[program]
 
     # -- work -----------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bhi_fhir.domain.record import Program
 from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.policy import Code, Rules, Switches
+from bhi_fhir.rules.requirements import Check, checks_of
 from bhi_fhir.rules.track import Track
 
 ORDER = ("99492", "99493", "G2214", "G0568", "G0569", "99494", "99484", "G0323", "G0570")
@@ -23,14 +24,15 @@ class Setting:
         self.managed = {base for c in self.services for base in c.adds_to}
         """Codes that an add-on extends over the month."""
         self.excluded = {c.code: self._excluded(c) for c in rules.codes.values()}
-        self._asked: dict[tuple[Program, ...], list[tuple[Code, Track]]] = {}
+        self._asked: dict[tuple[Program, ...], list[tuple[Code, Track, tuple[Check, ...]]]] = {}
 
-    def asked(self, programs: list[Program]) -> list[tuple[Code, Track]]:
+    def asked(self, programs: list[Program]) -> list[tuple[Code, Track, tuple[Check, ...]]]:
         """The codes of the patient's programs; a CoCM patient is also asked for general BHI, as advice (A21)."""
         key = tuple(programs)
         if key not in self._asked:
             wanted = set(programs) | ({Program.GENERAL} if Program.COCM in programs else set())
-            self._asked[key] = [(c, _track(c, programs)) for c in self._monthly if c.program in wanted]
+            codes = [(c, _track(c, programs)) for c in self._monthly if c.program in wanted]
+            self._asked[key] = [(code, track, checks_of(code, track, self.rules)) for code, track in codes]
         return self._asked[key]
 
     def _excluded(self, code: Code) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 from bhi_fhir.domain.record import Chart, Member, Program, Role, Team
 from bhi_fhir.domain.time import Moment, Span
@@ -48,9 +49,12 @@ _ROLES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Track:
-    """`teams` is the program whose teams do the work; it differs from `program` only for a fallback (A21)."""
+    """`teams` is the program whose teams do the work; it differs from `program` only for a fallback (A21).
+
+    Two codes share a track if they have the same one: `of` gives the same to both.
+    """
 
     program: Program
     teams: Program
@@ -60,7 +64,7 @@ class Track:
     @classmethod
     def of(cls, code: Code, teams: Program | None = None) -> Track:
         program = Program(code.program)
-        return cls(program, teams or program, code.time_of, code.billers)
+        return _one_track(program, teams or program, code.time_of, code.billers)
 
     def kinds(self, switches: Switches) -> frozenset[str]:
         """The kinds of work whose time counts."""
@@ -78,6 +82,11 @@ class Track:
 def window(moment: Moment) -> Span:
     """The stretch in which a moment may lie; an instant is taken as its first microsecond."""
     return moment.earliest, max(moment.latest, moment.earliest)
+
+
+@cache
+def _one_track(program: Program, teams: Program, time_of: str, billers: frozenset[str]) -> Track:
+    return Track(program, teams, time_of, billers)
 
 
 Place = tuple[datetime, datetime, Team, Member]

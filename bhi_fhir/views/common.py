@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import ClassVar
 
 import msgspec
 
@@ -15,13 +14,15 @@ class Part(msgspec.Struct, rename="camel", gc=False):
     """A piece of a resource."""
 
 
-class Coding(Part):
+class Coding(msgspec.Struct, rename="camel", gc=False, frozen=True):
+    """Frozen, so that what a coding means can be kept by the coding itself."""
+
     system: str | None = None
     code: str | None = None
 
 
 class CodeableConcept(Part):
-    coding: list[Coding] | None = None
+    coding: tuple[Coding, ...] | None = None
     text: str | None = None
 
 
@@ -56,12 +57,14 @@ class Meta(Part):
     tag: list[Coding] | None = None
 
 
-class Row(msgspec.Struct, rename="camel", kw_only=True):
-    """What every resource has."""
+class Row(msgspec.Struct, rename="camel", kw_only=True, tag_field="resourceType", tag=str):
+    """What every resource has. A view's name is its resource type, by which one decoder tells them all apart."""
 
     id: str | None = None
     meta: Meta | None = None
     contained: list[msgspec.Raw] | None = None
 
-    R5_FIELDS: ClassVar[frozenset[str]] = frozenset()
-    """Elements that only R5 has: a resource that carries one is R5 and is set aside, not half read."""
+
+OnlyR5 = msgspec.Raw
+"""An element that only R5 has: a resource that carries one is R5 and is set aside, not half read."""
+ABSENT = OnlyR5()

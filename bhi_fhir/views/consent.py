@@ -1,8 +1,6 @@
 """Consent: what the patient permits or refuses, to whom, since when."""
 
-from typing import ClassVar
-
-from bhi_fhir.views.common import CodeableConcept, Part, PeriodPart, Reference, Row
+from bhi_fhir.views.common import ABSENT, CodeableConcept, OnlyR5, Part, PeriodPart, Reference, Row
 
 
 class Actor(Part):
@@ -17,8 +15,6 @@ class Provision(Part):
 
 
 class Consent(Row):
-    R5_FIELDS: ClassVar[frozenset[str]] = frozenset({"decision", "grantor", "grantee", "subject", "date"})
-
     status: str | None = None
     scope: CodeableConcept | None = None
     category: list[CodeableConcept] | None = None
@@ -27,3 +23,8 @@ class Consent(Row):
     organization: list[Reference] | None = None
     policy_rule: CodeableConcept | None = None
     provision: Provision | None = None
+    date: OnlyR5 = ABSENT
+    decision: OnlyR5 = ABSENT
+    grantee: OnlyR5 = ABSENT
+    grantor: OnlyR5 = ABSENT
+    subject: OnlyR5 = ABSENT

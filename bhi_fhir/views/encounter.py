@@ -1,10 +1,19 @@
 """Encounter: a contact or a piece of work, by whom, when, how long."""
 
-from typing import ClassVar
-
 import msgspec
 
-from bhi_fhir.views.common import CodeableConcept, Coding, Identifier, Part, PeriodPart, Quantity, Reference, Row
+from bhi_fhir.views.common import (
+    ABSENT,
+    CodeableConcept,
+    Coding,
+    Identifier,
+    OnlyR5,
+    Part,
+    PeriodPart,
+    Quantity,
+    Reference,
+    Row,
+)
 
 
 class Participant(Part):
@@ -16,10 +25,6 @@ class EncounterDiagnosis(Part):
 
 
 class Encounter(Row):
-    R5_FIELDS: ClassVar[frozenset[str]] = frozenset(
-        {"actualPeriod", "plannedStartDate", "plannedEndDate", "admission", "subjectStatus", "reason"}
-    )
-
     identifier: list[Identifier] | None = None
     status: str | None = None
     class_: Coding | None = msgspec.field(name="class", default=None)
@@ -31,3 +36,9 @@ class Encounter(Row):
     length: Quantity | None = None
     reason_code: list[CodeableConcept] | None = None
     diagnosis: list[EncounterDiagnosis] | None = None
+    actual_period: OnlyR5 = ABSENT
+    admission: OnlyR5 = ABSENT
+    planned_end_date: OnlyR5 = ABSENT
+    planned_start_date: OnlyR5 = ABSENT
+    reason: OnlyR5 = ABSENT
+    subject_status: OnlyR5 = ABSENT

@@ -1,13 +1,9 @@
 """PractitionerRole: what a person is and for whom the person works."""
 
-from typing import ClassVar
-
-from bhi_fhir.views.common import CodeableConcept, Identifier, PeriodPart, Reference, Row
+from bhi_fhir.views.common import ABSENT, CodeableConcept, Identifier, OnlyR5, PeriodPart, Reference, Row
 
 
 class PractitionerRole(Row):
-    R5_FIELDS: ClassVar[frozenset[str]] = frozenset({"contact", "availability"})
-
     identifier: list[Identifier] | None = None
     active: bool | None = None
     period: PeriodPart | None = None
@@ -15,3 +11,5 @@ class PractitionerRole(Row):
     organization: Reference | None = None
     code: list[CodeableConcept] | None = None
     specialty: list[CodeableConcept] | None = None
+    availability: OnlyR5 = ABSENT
+    contact: OnlyR5 = ABSENT

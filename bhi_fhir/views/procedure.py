@@ -1,8 +1,6 @@
 """Procedure: a piece of work, by whom, when."""
 
-from typing import ClassVar
-
-from bhi_fhir.views.common import CodeableConcept, Part, PeriodPart, Reference, Row
+from bhi_fhir.views.common import ABSENT, CodeableConcept, OnlyR5, Part, PeriodPart, Reference, Row
 
 
 class Performer(Part):
@@ -14,10 +12,6 @@ class FocalDevice(Part):
 
 
 class Procedure(Row):
-    R5_FIELDS: ClassVar[frozenset[str]] = frozenset(
-        {"occurrenceDateTime", "occurrencePeriod", "occurrenceString", "occurrenceAge", "reportedBoolean"}
-    )
-
     status: str | None = None
     code: CodeableConcept | None = None
     subject: Reference | None = None
@@ -29,3 +23,8 @@ class Procedure(Row):
     focal_device: list[FocalDevice] | None = None
     used_reference: list[Reference] | None = None
     used_code: list[CodeableConcept] | None = None
+    occurrence_age: OnlyR5 = ABSENT
+    occurrence_date_time: OnlyR5 = ABSENT
+    occurrence_period: OnlyR5 = ABSENT
+    occurrence_string: OnlyR5 = ABSENT
+    reported_boolean: OnlyR5 = ABSENT

@@ -15,7 +15,7 @@ class Extension(Part):
     value_integer: Decimal | None = None
 
 
-class AnswerCoding(Coding):
+class AnswerCoding(Coding, frozen=True):
     display: str | None = None
     extension: list[Extension] | None = None
 

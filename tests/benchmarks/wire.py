@@ -4,7 +4,7 @@
 
 One server, a process of its own, answers every request with the same page of 14 KB on loopback; 16 requests run at a
 time. All clients take turns within each round, so that what else the machine does falls on all of them. Printed are
-the medians: microseconds of processor time and of the clock for one search, and how many times faster than fhirpy it is.
+the medians: microseconds of processor and of the clock for one search, and how many times faster than fhirpy it is.
 """
 
 import asyncio

@@ -60,8 +60,8 @@ def _kept(name: str, sources: Iterable[Path], install: Callable[[Path], None], i
         if not folder.exists():
             with tempfile.TemporaryDirectory(dir=CACHE) as unfinished:
                 install(Path(unfinished))
-                Path(unfinished).rename(folder)
-                Path(unfinished).mkdir()
+                Path(unfinished).rename(folder)  # whole or not at all
+                Path(unfinished).mkdir()  # for its block to remove
     return folder
 
 

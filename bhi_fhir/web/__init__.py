@@ -1,0 +1,15 @@
+"""The HTTP service: contract section 6.
+
+    serve.py         may it start here, and under uvicorn with one worker or many
+    app.py           the app: its routers, and what stands around them
+    service.py       what requests share: the site's desks, its server and ledger, the pool
+    door.py          around every request: size and time limit, security headers, one log line, metrics
+    callers.py       who calls, and what they may (SMART v2 system scopes); tokens.py, rates.py
+    problems.py      errors as statuses and OperationOutcomes
+    pool.py          Python work beside the event loop
+    media.py         content types; asked.py: what an evaluation is asked with
+    evaluate.py conformance.py operations.py     the routers
+
+A new router is one module with `router = APIRouter(...)` and one name in `app.ROUTERS`. It takes what it needs from
+`service.of(request)`, says who may call with `Depends(callers.may("system/Patient.r"))`, and raises `Problem`.
+"""
