@@ -244,6 +244,20 @@ def codes(month: str | None, trace: bool, shape: str) -> None:
 
 
 @cli.command()
+@_SITE
+@_SET
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Processes.")
+@click.option("--open", "is_open", is_flag=True, help="Ask nobody who calls; only on this machine.")
+def serve(site: Path, overrides: tuple[str, ...], host: str, port: int, workers: int, is_open: bool) -> None:
+    """Serve it over HTTP: $evaluate-bhi and what belongs to it."""
+    from bhi_fhir.web.serve import serve as run
+
+    run(site, overrides, host=host, port=port, workers=workers, is_open=is_open)
+
+
+@cli.command()
 @click.option("--keep", is_flag=True, help="Leave the server running to look around.")
 def demo(keep: bool) -> None:
     """Show it all on this machine: a FHIR server, example patients, a month decided and drafted."""

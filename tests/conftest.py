@@ -18,6 +18,8 @@ MARKS = {
 def pytest_configure(config: pytest.Config) -> None:
     for name, meaning in MARKS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
+    # The servers end with their fixtures, however the tests are ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.getLogger().addHandler(canaries.Listening(level=1))
 
 
@@ -39,8 +41,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} names a patient or a secret on standard error or in its log"
     return report
-    # The servers end with their fixtures, however the tests are ended.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

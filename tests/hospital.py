@@ -125,7 +125,7 @@ class Hospital:
 
     def sync(self, *, write: bool = True, month: str = MONTH, now: datetime = NOW, afresh: bool = False) -> Report:
         desk = Desk.open(self.folder, month)
-        job = sync(desk, write=write, now=now, progress=lambda a, b: None, started=lambda roster: None, afresh=afresh)
+        job = sync(desk, write=write, now=now, progress=lambda now: None, started=lambda roster: None, afresh=afresh)
         return asyncio.run(job)
 
     def outcomes(self, report: Report) -> dict[str, str]:

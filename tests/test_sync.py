@@ -31,7 +31,7 @@ def site(folder: Path, base_url: str, extra: str = "") -> Path:
 def run(folder: Path, *, write: bool, now: datetime = NOW, month: str = MONTH) -> tuple[Report, list[Roster]]:
     seen: list[Roster] = []
     desk = Desk.open(folder, month)
-    report = asyncio.run(sync(desk, write=write, now=now, progress=lambda done, total: None, started=seen.append))
+    report = asyncio.run(sync(desk, write=write, now=now, progress=lambda now: None, started=seen.append))
     return report, seen
 
 

@@ -72,8 +72,7 @@ def _dft(wanted: Dft, folder: Path, client: BhiClient, clock: Callable[[], datet
         raise SiteError("[delivery.dft] give host (and port) of the listener, or folder for message files.")
     transport: Transport
     if wanted.host:
-        tls = ssl.create_default_context(cafile=str(folder / wanted.ca_file)) if wanted.ca_file else None
-        transport = Mllp(wanted.host, wanted.port, float(wanted.timeout_s), tls)
+        transport = Mllp(wanted.host, wanted.port, float(wanted.timeout_s), _tls(wanted, folder))
     else:
         transport = MessageFolder(folder / wanted.folder)
     interface = Interface(
@@ -87,6 +86,15 @@ def _dft(wanted: Dft, folder: Path, client: BhiClient, clock: Callable[[], datet
     )
     review = bool(wanted.review_queue)
     return DftSink(transport, interface, identifying(client), clock, review=review, replays=wanted.replays)
+
+
+def _tls(wanted: Dft, folder: Path) -> ssl.SSLContext | None:
+    if not wanted.ca_file:
+        return None
+    try:
+        return ssl.create_default_context(cafile=str(folder / wanted.ca_file))
+    except OSError as error:  # ssl.SSLError is one too
+        raise SiteError(f"[delivery.dft] ca_file cannot be used ({error.strerror or error.args[0]}).") from None
 
 
 def _files(wanted: str, folder: Path) -> Sink:

@@ -117,6 +117,8 @@ class FhirSink:
         A request of its own: only now it is known what was written, and a server may well take charges and no
         Provenance (Epic). One that was written just before a crash is found and not written again.
         """
+        if self._served.types and not self._served.can("Provenance", "create"):
+            return "Its Provenance was not written: the server takes none."
         try:
             missing = [line for line in lines if not await self._is_witnessed(line)]
             if not missing:

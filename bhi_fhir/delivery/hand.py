@@ -8,19 +8,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Protocol, runtime_checkable
 
 from bhi_fhir.audit import Item, PatientAudit, Person
 from bhi_fhir.delivery.delivered import Delivered, Outcome
 from bhi_fhir.delivery.ledger import Ledger
 from bhi_fhir.delivery.line import APPROVED, WITHDRAWN, Draft, Line, Receipt, State
-from bhi_fhir.delivery.reconcile import Step, reconcile
+from bhi_fhir.delivery.reconcile import ARRIVES, Step, reconcile, standing_state
 from bhi_fhir.delivery.sink import Sink
 from bhi_fhir.delivery.writer import Lock
 from bhi_fhir.drafts.identity import SYSTEM
 
 _DROPS = frozenset({403, 404, 405, 422})
 """A refusal that means this door: the next one is tried."""
+IN_THE_WAY = "another draft of this month must be taken back first"
+_UNSUPPORTED = "the record no longer supports it"
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,7 @@ class Wanted:
     """What one patient's month should look like at the destination.
 
     `drafts` may be created; `standing` is what the record supports when our own drafts that a person has moved
-    on are left out of it: what they are compared with. `whole`: nothing of the record was withheld. `blocked`:
-    why nothing may be created, whatever is wanted.
+    on are left out of it: what they are compared with. `whole`: nothing of the record was withheld.
     """
 
     patient: str
@@ -38,7 +40,6 @@ class Wanted:
     standing: Sequence[Draft] = ()
     evidence: Sequence[str] = ()
     whole: bool = True
-    blocked: str = ""
 
 
 @runtime_checkable
@@ -61,6 +62,10 @@ class Delivery:
             return next((sink for sink in self.sinks if sink.name == line.sink), None)
         return next((sink for sink in self.sinks if sink.takes(line.draft)), None)
 
+    def free(self, line: Line) -> Line:
+        """A line that stands nowhere waits for no door that the site does not have any more."""
+        return line if line.sink in {sink.name for sink in self.sinks} else replace(line, sink="")
+
 
 @dataclass
 class Hand:
@@ -74,21 +79,18 @@ class Hand:
     done: list[Delivered] = field(default_factory=list)
 
     async def over(self, steps: Sequence[Step]) -> list[Delivered]:
-        stuck = [not await self._withdraw(step) for step in steps if step.action == "withdraw"]
+        stuck = [step for step in steps if step.action == "withdraw" and not await self._withdraw(step.line)]
+        held = in_the_way(steps, self.wanted) | _kinds(stuck)
         for step in steps:
-            if step.action == "update" or (step.action == "redo" and step.line.replaces):
-                await self._update(step)
+            if begins(step, self.before) and step.line.draft.resource_type in held:
+                self._say(step.line, "held", IN_THE_WAY)
+            elif step.action == "update" or (step.action == "redo" and step.line.replaces):
+                await self._replace(step.line, step.line.draft)
             elif step.action in ("keep", "rest", "hold", "leave"):
                 await self._note(step)
-        creating = [step for step in steps if step.action in ("create", "redo") and not step.line.replaces]
-        blocked = self.wanted.blocked
-        if any(stuck) or any(_in_the_way(step, self.wanted) for step in steps):
-            blocked = blocked or "another draft of this month must be taken back first"
-        if blocked:
-            for step in creating:
-                self._say(step.line, "held", blocked)
-        else:
-            await self._create(creating)
+        await self._create([step for step in steps if step.action == "redo" and not step.line.replaces])
+        creating = [step for step in steps if step.action == "create"]
+        await self._create([step for step in creating if step.line.draft.resource_type not in held])
         await self._witness()
         order = {step.line.identifier: number for number, step in enumerate(steps)}
         return sorted(self.done, key=lambda said: order[said.identifier])
@@ -97,7 +99,9 @@ class Hand:
 
     async def _note(self, step: Step) -> None:
         line = step.line
-        await self._remember([line])
+        # What did not change keeps its date: `since when` is what people and reconcile.py go by.
+        if line != self.before.get(line.identifier):
+            await self._remember([line])
         if step.action == "leave":
             self._say(line, "unknown" if line.unanswered else "left-alone", step.because)
         elif step.action == "hold":
@@ -105,39 +109,38 @@ class Hand:
         elif step.action == "keep":
             self._say(line, "approved" if line.approved_by else "unchanged")
 
-    async def _withdraw(self, step: Step) -> bool:
-        kind = step.line.draft.resource_type
-        taken_back = replace(step.line.draft, content={**step.line.content, "status": WITHDRAWN[kind]})
-        receipt = await self._change(step.line, taken_back)
-        if receipt.outcome in ("confirmed", "sent"):
-            await self._close(step.line, taken_back, receipt, "withdrawn", "the record no longer supports it")
-            self._say(step.line, "withdrawn", "the record no longer supports it")
-            return True
-        await self._failed(step.line, taken_back, receipt)
-        return False
+    async def _withdraw(self, line: Line) -> bool:
+        status = WITHDRAWN[line.draft.resource_type]
+        return await self._replace(line, replace(line.draft, content={**line.content, "status": status}))
 
-    async def _update(self, step: Step) -> None:
-        receipt = await self._change(step.line, step.line.draft)
-        if receipt.outcome in ("confirmed", "sent"):
-            state: State = "confirmed" if receipt.outcome == "confirmed" else "sent"
-            await self._close(step.line, step.line.draft, receipt, state, "")
-            self._say(step.line, "updated")
+    async def _replace(self, line: Line, draft: Draft) -> bool:
+        """An update, or a withdrawal; whether it stands now."""
+        sent, receipt = await self._change(line, draft)
+        if receipt.outcome not in ("confirmed", "sent"):
+            await self._failed(sent, receipt)
+            return False
+        if _taken_back(draft):
+            await self._close(sent, receipt, "withdrawn", _UNSUPPORTED)
+            self._say(sent, "withdrawn", _UNSUPPORTED)
         else:
-            await self._failed(step.line, step.line.draft, receipt)
+            await self._close(sent, receipt, receipt.outcome, "")
+            self._say(sent, "updated")
+        return True
 
-    async def _change(self, line: Line, draft: Draft) -> Receipt:
+    async def _change(self, line: Line, draft: Draft) -> tuple[Line, Receipt]:
+        """The line as it was written down before it was sent, and what became of it."""
         sink = self.delivery.sink_of(line)
         assert sink is not None, line.sink
-        if not self.lock.sure():
-            return _UNLOCKED
-        self.audit.announce("update", [_item(line)])
         # What was handed over is what a credit repeats.
         before = line.replaces or self._was(line).draft
         sending = replace(line, draft=draft, replaces=before, state="sending", revision=_revision(line))
+        if not self.lock.sure():
+            return sending, _UNLOCKED
+        self.audit.announce("update", [_item(line)])
         await self._remember([sending])
         receipt = await sink.change(replace(sending, draft=before), draft)
         self.audit.written("update", _item(line), _status(receipt))
-        return receipt
+        return sending, receipt
 
     def _was(self, line: Line) -> Line:
         """The line as the ledger had it before this run; one that it did not have was only prepared."""
@@ -145,7 +148,8 @@ class Hand:
 
     async def _create(self, steps: Sequence[Step]) -> None:
         """Through the first door that takes them; what it refuses goes to the next."""
-        waiting = [step.line for step in steps]
+        waiting = [self.delivery.free(step.line) for step in steps]
+        again = {step.line.identifier for step in steps if step.action == "redo" or self._may_arrive(step.line)}
         refused: dict[str, str] = {}
         for sink in self.delivery.sinks:
             mine = [line for line in waiting if sink.takes(line.draft) and line.sink in ("", sink.name)]
@@ -155,7 +159,8 @@ class Hand:
                     await self._wait(line, sink)
             waiting = [line for line in waiting if line not in mine]
             for line, receipt in await self._send(sink, ready):
-                if receipt.outcome == "refused" and receipt.status in _DROPS:
+                drops = receipt.outcome == "refused" and receipt.status in _DROPS
+                if drops and line.identifier not in again:
                     refused[line.identifier] = f"{sink.name}: {receipt.reason}"
                     waiting.append(replace(line, sink=""))
                 else:
@@ -180,14 +185,13 @@ class Hand:
 
     async def _created(self, line: Line, receipt: Receipt, dropped: str) -> None:
         if receipt.outcome not in ("confirmed", "sent"):
-            await self._failed(line, line.draft, receipt)
+            await self._failed(line, receipt)
             return
         if receipt.existed:
             await self._found(line)
             return
-        state: State = "confirmed" if receipt.outcome == "confirmed" else "sent"
         reason = "; ".join(filter(None, (receipt.reason, dropped)))
-        await self._close(line, line.draft, receipt, state, reason)
+        await self._close(line, receipt, receipt.outcome, reason)
         self._say(replace(line, reference=receipt.reference), "created", reason)
 
     async def _found(self, line: Line) -> None:
@@ -199,34 +203,41 @@ class Hand:
         if step.action in ("keep", "leave"):
             await self._note(step)
         else:
-            await self._failed(line, line.draft, Receipt("unknown", reason="the destination does not show it yet"))
+            await self._failed(line, Receipt("unknown", reason="the destination does not show it yet"))
 
     async def _wait(self, line: Line, sink: Sink) -> None:
-        await self._remember([replace(line, state="prepared", sink=sink.name)])
+        waiting = replace(line, state="prepared", sink=sink.name)
+        if waiting != self.before.get(line.identifier):
+            await self._remember([waiting])
         self._say(line, "waiting", f"{sink.name} takes only what a named person has approved")
 
-    async def _failed(self, line: Line, draft: Draft, receipt: Receipt) -> None:
+    async def _failed(self, line: Line, receipt: Receipt) -> None:
         """Written down as what it is; the next run looks first, and tries what certainly did not happen again."""
         outcome: Outcome = "refused"
-        if receipt.outcome in ("unsent", "refused"):
-            kept = replace(self._was(line), revision=_revision(line), reason=receipt.reason)
-        else:
-            outcome = "unknown" if receipt.outcome == "unknown" else "left-alone"
+        kept = replace(self._was(line), revision=line.revision, reason=receipt.reason)
+        if receipt.outcome == "unknown":
+            outcome, kept = "unknown", replace(line, state="unknown", reason=receipt.reason)
+        elif receipt.outcome == "conflict":
+            outcome = "left-alone"
             # A create that lost against another writer's: the next look finds the other's, or nothing.
-            state: State = "conflict" if receipt.outcome == "conflict" and line.reference else "unknown"
-            kept = replace(line, draft=draft, state=state, reason=receipt.reason)
+            changed = replace(kept, state="conflict")
+            kept = changed if line.replaces else replace(line, state="unknown", reason=receipt.reason)
         await self._remember([kept])
         self._say(line, outcome, receipt.reason)
 
-    async def _close(self, line: Line, draft: Draft, receipt: Receipt, state: State, reason: str) -> None:
+    def _may_arrive(self, line: Line) -> bool:
+        """An earlier send of it may: through another door it could become a second one."""
+        was = self._was(line)
+        age = self.delivery.ledger.now() - was.changed_at if was.changed_at else timedelta()
+        return was.unanswered and age.total_seconds() < ARRIVES
+
+    async def _close(self, line: Line, receipt: Receipt, state: State, reason: str) -> None:
         closed = replace(
             line,
-            draft=draft,
             replaces=None,
             state=state,
             reference=receipt.reference or line.reference,
             version=receipt.version,
-            revision=_revision(line),
             reason=reason,
         )
         await self._remember([closed])
@@ -238,12 +249,15 @@ class Hand:
         for step in steps:
             if step.action == "keep" and not step.line.approved_by and step.line.sink != "worklist":
                 await self._approve_standing(step.line, by)
-            elif step.action == "create":
+            elif step.action == "create" and not step.line.unanswered:
                 await self._approve_waiting(step.line, by)
-            elif step.line.approved_by:
+            elif step.action == "keep" and step.line.approved_by:
                 self._say(step.line, "approved")
+            elif step.action == "keep":
+                self._say(step.line, "left-alone", "it is on the work list: enter it by hand")
             else:
-                self._say(step.line, "left-alone", step.because or "it must be written first: run sync --write")
+                outcome: Outcome = "unknown" if step.line.unanswered else "left-alone"
+                self._say(step.line, outcome, step.because or "it must be written first: run sync --write")
         return self.done
 
     def _approved(self, line: Line, by: Person) -> Line:
@@ -254,12 +268,12 @@ class Hand:
     async def _approve_standing(self, line: Line, by: Person) -> None:
         released = self._approved(line, by)
         self.audit.approved(by, [_item(line)])
-        receipt = await self._change(released, released.draft)
+        sent, receipt = await self._change(released, released.draft)
         if receipt.outcome in ("confirmed", "sent"):
-            await self._close(released, released.draft, receipt, "confirmed", "")
-            self._say(released, "approved")
+            await self._close(sent, receipt, "confirmed", "")
+            self._say(sent, "approved")
         else:
-            await self._failed(released, released.draft, receipt)
+            await self._failed(sent, receipt)
 
     async def _approve_waiting(self, line: Line, by: Person) -> None:
         """Written down first: who approved is known also of a send that is cut off."""
@@ -307,11 +321,30 @@ def delivered(line: Line, outcome: Outcome, reason: str = "") -> Delivered:
 _UNLOCKED = Receipt("unsent", reason="the ledger's database has let go of the lock: nothing was sent")
 
 
-def _in_the_way(step: Step, wanted: Wanted) -> bool:
-    """Something that is no longer wanted and stands, or may: a new draft beside it could be a second charge."""
-    if step.action not in ("leave", "hold") or step.line.draft.resource_type != "ChargeItem":
-        return False
-    return step.line.identifier not in {draft.identifier for draft in wanted.drafts}
+def begins(step: Step, before: Mapping[str, Line]) -> bool:
+    """It puts something there where nothing counts now: a new draft, or one that had been taken back."""
+    was = before.get(step.line.identifier)
+    return step.action == "create" or (step.action == "update" and was is not None and _taken_back(was.draft))
+
+
+def in_the_way(steps: Sequence[Step], wanted: Wanted) -> frozenset[str]:
+    """The kinds of resource that nothing new may be made of now.
+
+    Something that is no longer wanted stands, or may: a new draft beside it could be a second charge.
+    """
+    supported = {draft.identifier for draft in (*wanted.drafts, *wanted.standing)}
+    waits = ("leave", "hold", "redo")
+    return _kinds([step for step in steps if step.action in waits and step.line.identifier not in supported])
+
+
+def _kinds(steps: Sequence[Step]) -> frozenset[str]:
+    """A charge holds up its Claim too; a Claim, which may go with its Coverage, holds up Claims only."""
+    kinds = {step.line.draft.resource_type for step in steps}
+    return frozenset(WITHDRAWN) if "ChargeItem" in kinds else frozenset(kinds)
+
+
+def _taken_back(draft: Draft) -> bool:
+    return standing_state(draft) == "withdrawn"
 
 
 def _doubted(said: Delivered, doubt: str) -> Delivered:

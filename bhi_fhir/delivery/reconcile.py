@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from bhi_fhir.delivery.comparing import differences
-from bhi_fhir.delivery.line import WITHDRAWN, Draft, Line, Nothing, Seen, Several, Standing
+from bhi_fhir.delivery.line import WITHDRAWN, Draft, Line, Nothing, Seen, Several, Standing, State
 
 Action = Literal["create", "redo", "update", "withdraw", "keep", "rest", "hold", "leave"]
 """create    hand it over
@@ -24,7 +24,9 @@ leave     a person's, or a riddle for one: never touched, reported
 """
 
 _STOOD = frozenset({"sent", "confirmed", "left", "conflict"})
-_ARRIVES = 3600.0
+_CLOSED = frozenset({"aborted", "cancelled", "entered-in-error", "not-billable"})
+"""A person has ended it: nothing is charged by it any more."""
+ARRIVES = 3600.0
 """Seconds within which an unanswered send may still arrive at a destination that does not show it yet."""
 
 
@@ -46,17 +48,44 @@ def reconcile(line: Line, wanted: Draft | None, seen: Seen, *, whole: bool, keye
         case Several(count):
             return _leave(line, f"{count} resources carry its identifier", "conflict")
         case Standing():
-            return _standing(line, wanted, seen, whole=whole)
+            return _standing(_answered(line, seen), wanted, seen, whole=whole)
         case Nothing(deleted):
             if (deleted or line.reference or line.state in _STOOD) and line.state != "withdrawn":
-                return _leave(line, "somebody has deleted it")
-            return _absent(line, wanted, keyed=keyed, late=age_s < _ARRIVES)
+                gone = _leave(line, "somebody has deleted it")
+                return Step("rest", gone.line) if deleted and wanted is None else gone
+            return _absent(line, wanted, whole=whole, keyed=keyed, late=age_s < ARRIVES)
     return _unseen(line, wanted, whole=whole, keyed=keyed)
+
+
+def never_arrived(line: Line) -> Line:
+    """What a line is when its send is known not to have happened: as before it; an approval goes with its send."""
+    if line.replaces is None:
+        return replace(line, state="prepared", reason="")
+    before = replace(line, draft=line.replaces, replaces=None, approved_by="", approved_at=None, reason="")
+    return replace(before, state=standing_state(before.draft))
+
+
+def standing_state(draft: Draft) -> State:
+    """Of a line of which exactly this stands there."""
+    return "withdrawn" if draft.content.get("status") == WITHDRAWN[draft.resource_type] else "confirmed"
+
+
+def _answered(line: Line, seen: Standing) -> Line:
+    """A change that was not answered, now that it can be seen whether it arrived."""
+    if line.replaces is None:
+        return line
+    if line.version and seen.version == line.version:
+        return never_arrived(line)
+    if differences(line.content, seen.content) and not differences(line.replaces.content, seen.content):
+        return never_arrived(line)
+    return replace(line, replaces=None)
 
 
 def _standing(line: Line, wanted: Draft | None, seen: Standing, *, whole: bool) -> Step:
     now = replace(line, reference=seen.reference, version=seen.version)
-    if not (line.version and seen.version == line.version):
+    # What stands in our version is what we sent, also where the server does not store all of it.
+    same = bool(line.version) and seen.version == line.version
+    if not same:
         changed = differences(line.content, seen.content)
         if changed and not line.reference and wanted is not None:
             # Never seen there before: it may be a draft of ours from before this ledger.
@@ -64,7 +93,8 @@ def _standing(line: Line, wanted: Draft | None, seen: Standing, *, whole: bool) 
             changed = differences(wanted.content, seen.content)
         if changed:
             # With the version that was ours: theirs must not be taken for it the next time.
-            return _leave(line, f"somebody has changed it: {'; '.join(changed)}{_wish(wanted, seen)}")
+            left = _leave(line, f"somebody has changed it: {'; '.join(changed)}{_wish(wanted, seen)}")
+            return Step("rest", left.line) if wanted is None and seen.content.get("status") in _CLOSED else left
     stands_withdrawn = seen.content.get("status") == WITHDRAWN[line.draft.resource_type]
     if line.approved_by:
         return _approved(now, wanted)
@@ -72,20 +102,22 @@ def _standing(line: Line, wanted: Draft | None, seen: Standing, *, whole: bool) 
         if stands_withdrawn:
             return Step("rest", replace(now, state="withdrawn"))
         return _no_longer(now, whole=whole)
-    if differences(wanted.content, seen.content):
+    stands = line.content if same and not line.unanswered else seen.content
+    if differences(wanted.content, stands):
         return Step("update", replace(now, state="confirmed"))
     return Step("keep", replace(now, state="confirmed", reason=""))
 
 
-def _absent(line: Line, wanted: Draft | None, *, keyed: bool, late: bool) -> Step:
+def _absent(line: Line, wanted: Draft | None, *, whole: bool, keyed: bool, late: bool) -> Step:
     """It is not there and as far as we know never was."""
     if wanted is None:
         if line.unanswered and late:
             return Step("hold", line, "it is no longer supported, but an unanswered send may still arrive")
-        return Step("rest", replace(line, state="withdrawn", reason="no longer supported before it stood there"))
+        return _never_stood(line, whole=whole)
     if line.unanswered and not keyed:
         return _ask(line)
-    return Step("create", replace(line, draft=wanted))
+    # While the first may still arrive, a second is the same: else it could not be told what stands there.
+    return _create(line, line.draft if line.unanswered and late else wanted)
 
 
 def _unseen(line: Line, wanted: Draft | None, *, whole: bool, keyed: bool) -> Step:
@@ -99,10 +131,25 @@ def _unseen(line: Line, wanted: Draft | None, *, whole: bool, keyed: bool) -> St
             return _approved(line, wanted)
         if wanted is None:
             return _no_longer(line, whole=whole)
-        return Step("update" if differences(wanted.content, line.content) else "keep", line)
+        return Step("update" if _changes(line.draft, wanted) else "keep", line)
     if wanted is None:
-        return Step("rest", replace(line, state="withdrawn"))
-    return Step("create", replace(line, draft=wanted))
+        return _never_stood(line, whole=whole)
+    return _create(line, wanted)
+
+
+def _create(line: Line, wanted: Draft) -> Step:
+    """What a person approved and was never sent goes as approved; if it is another by now, it waits again."""
+    line = replace(line, reference="", version="")
+    if line.approved_by and not _since_approval(line, wanted):
+        return Step("create", line)
+    return Step("create", replace(line, draft=wanted, approved_by="", approved_at=None))
+
+
+def _never_stood(line: Line, *, whole: bool) -> Step:
+    if line.approved_by and line.state != "withdrawn" and not whole:
+        return Step("hold", line, "it is approved and not supported now, but the record could not be read whole")
+    because = line.reason if line.state == "withdrawn" else "no longer supported before it stood there"
+    return Step("rest", replace(line, state="withdrawn", approved_by="", approved_at=None, reason=because))
 
 
 def _no_longer(line: Line, *, whole: bool) -> Step:
@@ -115,12 +162,22 @@ def _approved(line: Line, wanted: Draft | None) -> Step:
     """Released by a named person: theirs. What the record says now is for them to read."""
     if wanted is None:
         return _leave(line, f"it was approved, and the record no longer supports it{_since(line)}", "confirmed")
-    planned = {**line.content, "status": wanted.content.get("status")}
-    if changed := differences(planned, wanted.content):
+    if changed := _since_approval(line, wanted):
         return _leave(
             line, f"it was approved, and the record now says: {'; '.join(changed)}{_since(line)}", "confirmed"
         )
     return Step("keep", replace(line, state="confirmed", reason=""), "approved")
+
+
+def _since_approval(line: Line, wanted: Draft) -> tuple[str, ...]:
+    planned = {**line.content, "status": wanted.content.get("status")}
+    return _changes(replace(line.draft, content=planned), wanted)
+
+
+def _changes(ours: Draft, wanted: Draft) -> tuple[str, ...]:
+    """Also of what some doors send beside the resource."""
+    beside = (ours.served, ours.diagnoses) != (wanted.served, wanted.diagnoses)
+    return differences(ours.content, wanted.content) or (("days of service or diagnoses",) if beside else ())
 
 
 def _ask(line: Line) -> Step:

@@ -13,9 +13,9 @@ from typing import Any
 
 from bhi_fhir.audit import PatientAudit, Person
 from bhi_fhir.delivery.delivered import Delivered, Outcome
-from bhi_fhir.delivery.hand import Delivery, Hand, Wanted, delivered
+from bhi_fhir.delivery.hand import IN_THE_WAY, Delivery, Hand, Wanted, begins, delivered, in_the_way
 from bhi_fhir.delivery.line import Content, Draft, Line, Seen, Standing
-from bhi_fhir.delivery.reconcile import Step, reconcile
+from bhi_fhir.delivery.reconcile import Step, never_arrived, reconcile, standing_state
 from bhi_fhir.delivery.writer import writing
 
 
@@ -34,7 +34,10 @@ async def settle(delivery: Delivery, wanted: Wanted, audit: PatientAudit) -> lis
 async def foresee(delivery: Delivery, wanted: Wanted) -> list[Delivered]:
     """What `settle` would do now; nothing is sent and nothing is written down."""
     known = await _known(delivery, wanted.patient, wanted.month)
-    return [_foreseen(step) for step in await _steps(delivery, wanted, known) if step.action != "rest"]
+    steps = await _steps(delivery, wanted, known)
+    held = in_the_way(steps, wanted)
+    before = {line.identifier: line for line in known}
+    return [_foreseen(delivery, step, before, held) for step in steps if step.action != "rest"]
 
 
 async def release(
@@ -46,17 +49,26 @@ async def release(
     """
     async with writing(delivery.ledger.engine, _key(delivery, patient, month)) as lock:
         known = [line for line in await _known(delivery, patient, month) if line.identifier in identifiers]
-        steps = [await _step(delivery, line, line.draft, whole=True) for line in known]
+        steps = [await _to_release(delivery, line) for line in known]
         before = {line.identifier: line for line in known}
         hand = Hand(delivery, Wanted(patient, month, [line.draft for line in known]), audit, lock, before)
         return await hand.release(steps, by)
 
 
+async def _to_release(delivery: Delivery, line: Line) -> Step:
+    if line.state == "withdrawn":  # by a sync, since the person looked
+        return Step("leave", line, "it was taken back: the record did not support it")
+    return await _step(delivery, line, line.draft, whole=True)
+
+
 async def resolve(delivery: Delivery, patient: str, line: Line, *, arrived: bool) -> None:
-    """A person has found out whether an unanswered send arrived."""
-    state = replace(line, state="confirmed", reason="") if arrived else replace(line, state="prepared", reason="")
+    """A person has found out whether an unanswered send arrived. One that was answered meanwhile stays as it is."""
     async with writing(delivery.ledger.engine, _key(delivery, patient, line.month)):
-        await asyncio.to_thread(delivery.ledger.put, patient, [state])
+        for now in await _known(delivery, patient, line.month):
+            if now.identifier == line.identifier and now.unanswered:
+                stands = replace(now, state=standing_state(now.draft), replaces=None, reason="")
+                known = stands if arrived else never_arrived(now)
+                await asyncio.to_thread(delivery.ledger.put, patient, [known])
 
 
 def _key(delivery: Delivery, patient: str, month: str) -> str:
@@ -82,11 +94,16 @@ async def _step(delivery: Delivery, line: Line, draft: Draft | None, *, whole: b
         return Step("hold", line, f"it went by {line.sink}, which this site no longer names as a sink")
     if sink is None:
         return Step("hold", line, f"no destination of this site takes a {line.draft.resource_type}")
+    if not line.content and line.state not in ("prepared", "withdrawn"):
+        return Step("leave", line, "what was handed over is no longer kept (keep_months): see to it by hand")
     seen = await sink.look(line)
     age = (delivery.ledger.now() - line.changed_at).total_seconds() if line.changed_at else 0.0
     step = reconcile(line, draft, seen, whole=whole, keyed=sink.keyed, age_s=age)
     if step.action == "update" and draft is not None:
-        return replace(step, line=replace(step.line, draft=_with_labels(draft, seen)))
+        step = replace(step, line=replace(step.line, draft=_with_labels(draft, seen)))
+    if isinstance(seen, Standing) and line.state == "prepared":
+        # Another ledger's, or that of a run before this ledger, which has seen to its Provenance.
+        step = replace(step, line=replace(step.line, sink=sink.name, witnessed=True))
     return step
 
 
@@ -95,15 +112,28 @@ _FORESEEN: Mapping[str, Outcome] = {
     "redo": "created",
     "update": "updated",
     "withdraw": "withdrawn",
-    "keep": "unchanged",
     "hold": "held",
     "leave": "left-alone",
 }
 
 
-def _foreseen(step: Step) -> Delivered:
-    outcome = "approved" if step.action == "keep" and step.line.approved_by else _FORESEEN[step.action]
-    return delivered(step.line, outcome, step.because if step.action != "keep" else "")
+def _foreseen(delivery: Delivery, step: Step, before: Mapping[str, Line], held: frozenset[str]) -> Delivered:
+    line = step.line
+    if begins(step, before) and line.draft.resource_type in held:
+        return delivered(line, "held", IN_THE_WAY)
+    if step.action == "keep":
+        return delivered(line, "approved" if line.approved_by else "unchanged")
+    if step.action == "leave" and line.unanswered:
+        return delivered(line, "unknown", step.because)
+    if step.action == "redo" and line.replaces:
+        return delivered(line, "withdrawn" if standing_state(line.draft) == "withdrawn" else "updated")
+    if step.action == "create":
+        free = delivery.free(line)
+        ways = (sink for sink in delivery.sinks if sink.takes(line.draft) and free.sink in ("", sink.name))
+        sink = next(ways, None)
+        if sink is not None and not (sink.drafts or line.approved_by):
+            return delivered(line, "waiting")
+    return delivered(line, _FORESEEN[step.action], step.because)
 
 
 def _with_labels(draft: Draft, seen: Seen) -> Draft:

@@ -1,11 +1,14 @@
 """The wire: everything that leaves this machine for a FHIR server, and nothing else.
 
-    connection.py    the facts of a connection, and the three simplest ways to sign in
+    connection.py    the facts of a connection, TLS and proxy, and the three simplest ways to sign in
+    oauth.py         SMART Backend Services: a signed assertion or a secret for an access token
     gate.py          the one gate: no request goes to an address that it did not admit
-    client.py        BhiClient: one pooled httpx client, retries, byte limit, errors as errors.ServerError
+    manners.py       the site's pace, and leaving a site alone that fails
+    carrier.py       one pool of connections, by aiohttp or by httpx; the limit of bytes
+    client.py        BhiClient: all of these, retries, deadlines, errors as errors.ServerError
     outcome.py       OperationOutcome -> codes and sentences without patient data
     reading.py       search with paging, read, find_by_identifier
-    writing.py       transactions, answer by answer
+    writing.py       create, update, operation, each once; transactions, answer by answer
     capabilities.py  /metadata
 
 Reading keeps the raw bytes of every resource: `views` parses them once. What could not be read is said in

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import random
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from urllib.parse import quote, urlencode
 
 import httpx
 import msgspec
+import tenacity
 from fhirpy import AsyncFHIRClient
 from fhirpy.base.utils import AttrDict
 
@@ -69,11 +69,14 @@ class BhiClient(AsyncFHIRClient):
         clock: Clock = time.monotonic,
     ) -> None:
         self._heard = heard
+        self.asked = self.repeated = 0  # requests in all, and those that were sent again
         self.gate = Gate(connection.base_url, connection.aliases)
         super().__init__(self.gate.base_url)
         self.search_by_post = connection.search_by_post
         self._max_body_bytes = connection.max_body_bytes
-        self._auth_url = httpx.URL(self.gate.base_url)
+        # What the authorisation signs, for all requests: it sets the header and yields at once, so that nobody else
+        # is between, and parsing each address would cost as much as all else together.
+        self._signed = httpx.Request("GET", self.gate.base_url)
         self._deadline_s = connection.deadline_s
         self._auth = connection.auth
         self._sleep = sleep
@@ -133,24 +136,44 @@ class BhiClient(AsyncFHIRClient):
         query = urlencode(_pairs(params), safe=":,", quote_via=quote)
         return self.gate.admit(f"{path}?{query}" if query else path)
 
+    @property
+    def left_alone_s(self) -> float:
+        """Seconds for which the server is left alone because it failed again and again; 0 if it is not."""
+        return self._breaker.left_s
+
     async def _repeatedly(self, request: _Request, what: str) -> Answer:
-        attempt = 1
-        while True:
-            asked = 0.0
-            try:
-                answer = await self._once(request, what, reads=True)
-                if attempt == ATTEMPTS or not _may_pass(answer):
-                    return answer
-                asked = _retry_after(answer.headers)
-            except Unreachable as error:
-                if attempt == ATTEMPTS or not error.passing:
-                    raise
-            await self._sleep(min(max(_backoff(attempt), asked), LONGEST_PAUSE_S))
-            attempt += 1
+        """The first attempt by itself, which is cheaper; only what may pass is handed to the retrying library."""
+        first: list[Answer | Unreachable] = [await self._tried(request, what)]
+        if not _may_pass(first[0]):
+            return _settled(first[0])
+
+        async def attempt() -> Answer:
+            return _settled(first.pop() if first else await self._tried(request, what))
+
+        retrying = tenacity.AsyncRetrying(
+            sleep=self._paused,
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=_pause,
+            retry=tenacity.retry_if_exception(_may_pass) | tenacity.retry_if_result(_may_pass),
+            retry_error_callback=_last,
+        )
+        answer: Answer = await retrying(attempt)
+        return answer
+
+    async def _tried(self, request: _Request, what: str) -> Answer | Unreachable:
+        try:
+            return await self._once(request, what, reads=True)
+        except Unreachable as error:
+            return error
+
+    async def _paused(self, seconds: float) -> None:
+        self.repeated += 1
+        await self._sleep(seconds)
 
     async def _once(self, request: _Request, what: str, *, reads: bool = False) -> Answer:
         """One attempt, in its place of the site's concurrency and at the site's pace."""
         async with self._places:
+            self.asked += 1
             trying = self._breaker.enter(what)
             alive: bool | None = None
             try:
@@ -191,8 +214,7 @@ class BhiClient(AsyncFHIRClient):
         """Sends it once, and after a 401 as often as the authorisation has something else to show."""
         if self._auth is None:
             return await self._carried(request, what, None)
-        # Parsing each address for the authorisation would cost as much as all else together.
-        flow = self._auth.async_auth_flow(httpx.Request(request.method, self._auth_url))
+        flow = self._auth.async_auth_flow(self._signed)
         try:
             signed = await anext(flow)
             while True:
@@ -309,13 +331,32 @@ def _attributes(what: str, answer: Answer) -> Any:
         raise not_whole(what, answer) from None
 
 
-def _may_pass(answer: Answer) -> bool:
-    return answer.status in {408, 425, 429} or (answer.status >= 500 and answer.status != 501)
+def _may_pass(said: Answer | BaseException) -> bool:
+    if isinstance(said, Answer):
+        return said.status in {408, 425, 429} or (said.status >= 500 and said.status != 501)
+    return isinstance(said, Unreachable) and said.passing
 
 
-def _backoff(attempt: int) -> float:
-    """Seconds before the next attempt: anything up to 0.5, 1, 2 s and so on, never the same for all clients."""
-    return random.uniform(0.0, min(20.0, 0.5 * 2 ** (attempt - 1)))
+def _settled(said: Answer | Unreachable) -> Answer:
+    if isinstance(said, Unreachable):
+        raise said
+    return said
+
+
+def _last(state: tenacity.RetryCallState) -> Any:
+    assert state.outcome is not None
+    return state.outcome.result()
+
+
+_backoff = tenacity.wait_random_exponential(multiplier=0.5, max=20.0)
+
+
+def _pause(state: tenacity.RetryCallState) -> float:
+    """Seconds before the next attempt: jittered and doubling, or longer if the server asks for it."""
+    asked = 0.0
+    if state.outcome is not None and not state.outcome.failed:
+        asked = _retry_after(state.outcome.result().headers)
+    return min(max(_backoff(state), asked), LONGEST_PAUSE_S)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:

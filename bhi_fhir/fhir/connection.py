@@ -23,7 +23,8 @@ class Connection:
     use, with or without the path. `concurrency`: requests at a time. `timeout_s`: seconds without a byte;
     `deadline_s`: for one whole answer. `requests_per_second`: 0 is no limit. `search_by_post`: a search's
     parameters travel in a body and never in a URL. `max_body_bytes`: of one answer, decompressed. `tls`: None
-    is the machine's certificate authorities. `auth` sees the method, the base and a 401, not each address.
+    is the machine's certificate authorities. `auth` sees the base and a 401, not each address, and sets
+    the Authorization header.
     `fast`: by aiohttp's pool rather than by httpx's, which is for tests: respx sees only httpx.
     """
 

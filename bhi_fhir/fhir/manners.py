@@ -51,6 +51,13 @@ class Breaker:
         self._until = 0.0
         self._trying = False
 
+    @property
+    def left_s(self) -> float:
+        """Seconds until somebody may try; at least one while somebody does."""
+        if self._failures < FAILURES:
+            return 0.0
+        return max(1.0, self._until - self._clock())
+
     def enter(self, what: str) -> bool:
         """Whether this request is the one that tries. Raises Unreachable, not sent, while the site is left alone."""
         if self._failures < FAILURES:

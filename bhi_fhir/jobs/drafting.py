@@ -13,9 +13,12 @@ from bhi_fhir.drafts import DraftRun, DraftSite, PatientDrafts, draft_bundle
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.evaluate import Evaluation
 from bhi_fhir.policy.model import RULESET
+from bhi_fhir.settings import Site
 
-CANONICAL_BASE = "urn:bhi-fhir"
-"""Where ChargeItemDefinitions are named until a service of the site serves them."""
+
+def canonical_base(site: Site) -> str:
+    """Under which ChargeItemDefinitions are named: where the site's service serves them, if it has one."""
+    return f"{site.serve.public_url.rstrip('/')}/fhir" if site.serve.public_url else "urn:bhi-fhir"
 
 
 def draft_run(desk: Desk, created: date) -> DraftRun:
@@ -23,7 +26,7 @@ def draft_run(desk: Desk, created: date) -> DraftRun:
     site = DraftSite(
         name=desk.site.name,
         ruleset=RULESET,
-        canonical_base=CANONICAL_BASE,
+        canonical_base=canonical_base(desk.site),
         version=__version__,
         place_of_service=desk.site.claim.place_of_service,
         provider=desk.site.claim.provider,

@@ -6,27 +6,34 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from bhi_fhir.jobs.sync import Progress
 
 
 @contextmanager
-def showing(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Yields a function that is told (done, in all)."""
+def showing(what: str) -> Iterator[Callable[[Progress], None]]:
+    """Yields a function that is told how far it is."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _lines(what)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    asked = TextColumn("{task.fields[requests]} requests, {task.fields[repeated]} again")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), asked, TimeRemainingColumn())
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=None, requests=0, repeated=0)
+        yield lambda now: bar.update(
+            task, completed=now.done, total=now.of, requests=now.requests, repeated=now.repeated
+        )
 
 
-def _lines(what: str) -> Callable[[int, int], None]:
-    def say(done: int, total: int) -> None:
-        if done == total or done % max(10, total // 10) == 0:
-            print(json.dumps({"event": what, "done": done, "of": total}), file=sys.stderr, flush=True)  # noqa: T201
+def _lines(what: str) -> Callable[[Progress], None]:
+    def say(now: Progress) -> None:
+        if now.done == now.of or now.done % max(10, now.of // 10) == 0:
+            print(json.dumps({"event": what, **asdict(now)}), file=sys.stderr, flush=True)  # noqa: T201
 
     return say

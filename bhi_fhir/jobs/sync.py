@@ -28,6 +28,8 @@ from bhi_fhir.jobs.roster import Roster, roster
 FILING_MONTHS = 12
 """Medicare takes a claim for one calendar year after the service (42 CFR 424.44(a)): so long are late entries
 looked for."""
+PATIENCE = 10
+"""So often a patient waits for a server that is left alone because it fails, before the patient counts as failed."""
 
 
 @dataclass
@@ -95,8 +97,14 @@ class Report:
         return {"roster": len(self.patients), **{name: self.tally[name] for name in names}}
 
 
-Progress = Callable[[int, int], None]
-"""Told (patients done, patients in all)."""
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Patients done and in all; requests so far, and how many of them were sent again."""
+
+    done: int
+    of: int
+    requests: int
+    repeated: int
 
 
 async def sync(
@@ -104,7 +112,7 @@ async def sync(
     *,
     write: bool,
     now: datetime,
-    progress: Progress,
+    progress: Callable[[Progress], None],
     started: Callable[[Roster], None],
     afresh: bool = False,
 ) -> Report:
@@ -134,16 +142,23 @@ async def sync(
         return report
 
 
-async def _all(work: MonthWork, patients: list[str], report: Report, progress: Progress) -> None:
+async def _all(work: MonthWork, patients: list[str], report: Report, progress: Callable[[Progress], None]) -> None:
     """As many patients at a time as the site allows requests: what waits for one never holds up another."""
     waiting = iter(patients)
+    client = work.office.client
 
     async def one_after_another() -> None:
         for patient in waiting:
             month, late = await work.patient(patient)
+            for _ in range(PATIENCE):
+                pause = client.left_alone_s if month.failed else 0.0
+                if not pause:
+                    break
+                await asyncio.sleep(pause)
+                month, late = await work.patient(patient)
             report.count(month)
             report.late += late
-            progress(report.tally["read"], len(report.patients))
+            progress(Progress(report.tally["read"], len(report.patients), client.asked, client.repeated))
 
     try:
         async with asyncio.TaskGroup() as group:

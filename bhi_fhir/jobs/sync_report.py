@@ -19,7 +19,7 @@ from bhi_fhir.jobs.roster import Roster
 from bhi_fhir.jobs.sync import Report
 from bhi_fhir.jobs.table import show_month
 
-_ROWS = 500
+_ROWS = 100
 """Of one table: the width of its columns is known only when all of its rows are."""
 
 

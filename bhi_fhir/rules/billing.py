@@ -28,6 +28,14 @@ class Billing:
 
 def billing(patient: PatientMonth, track: Track, month: ServiceMonth, last_work: datetime | None) -> Billing:
     """The billing practitioner at the last work of the month, else at its end, else at any time of it."""
+    if last_work is None or not patient.crew(track.teams).steady:
+        return _billing(patient, track, month, last_work)
+    if track not in patient.billings:
+        patient.billings[track] = _billing(patient, track, month, last_work)
+    return patient.billings[track]
+
+
+def _billing(patient: PatientMonth, track: Track, month: ServiceMonth, last_work: datetime | None) -> Billing:
     chart, places = patient.chart, patient.crew(track.teams).places
     at = last_work or month.span[1] - timedelta(microseconds=1)
     at_last = _treating(at_instant(places, at))

@@ -14,7 +14,7 @@ from bhi_fhir.domain.record import Activity, CareEpisode, Chart, Member, Role
 from bhi_fhir.domain.time import END, ServiceMonth, Span, intersect, length, subtract, union, whole_minutes
 from bhi_fhir.rules.patient_month import PatientMonth
 from bhi_fhir.rules.permission import Permission
-from bhi_fhir.rules.track import OWN_SERVICES, Track, window
+from bhi_fhir.rules.track import Track, window
 
 _NOTHING = timedelta()
 _BECAUSE = {
@@ -104,24 +104,19 @@ class Scope:
 
 def candidates(scope: Scope) -> Tally:
     """The month's work before consent, visit and overlap are looked at."""
-    tally = Tally()
-    for activity in scope.patient.touching(scope.month):
+    tally, entries = Tally(), scope.patient.entries(scope.month)
+    for activity in entries.unplaced:
+        if _by_counted(activity, scope):
+            tally.cannot_read(activity, "no map knows what kind of work it is")
+    for activity, reason in entries.never:
+        tally.drop(activity, _in_month(activity, scope), reason)
+    for activity in entries.work:
         _weigh(tally, activity, scope)
     return tally
 
 
 def _weigh(tally: Tally, activity: Activity, scope: Scope) -> None:
     """One entry: left out with its reason, unreadable, or placed in the month."""
-    silent = activity.duration is None and not activity.trouble  # evidence that documents no time
-    if not activity.kinds:
-        if not silent and _by_counted(activity, scope):
-            tally.cannot_read(activity, "no map knows what kind of work it is")
-        return
-    if reason := _never_time(activity):
-        tally.drop(activity, _in_month(activity, scope), reason)
-        return
-    if silent and activity.state == "done":
-        return
     reason, people = _who(activity, scope)
     if reason == "unreadable":
         tally.cannot_read(activity, "who did it cannot be read")
@@ -134,15 +129,6 @@ def _weigh(tally: Tally, activity: Activity, scope: Scope) -> None:
         tally.drop(activity, _in_month(activity, scope), "overlap", said)
     else:
         _place(tally, activity, people, scope)
-
-
-def _never_time(activity: Activity) -> str:
-    """Why an entry is no BHI time, whoever did it; "" if it may be."""
-    if activity.state == "not-done":
-        return "not-finished"
-    if "administrative" in activity.kinds:
-        return "administrative"
-    return "other-service" if activity.billing_codes or activity.kinds & OWN_SERVICES else ""
 
 
 def _unreadable(activity: Activity) -> str:
@@ -214,15 +200,20 @@ def _lent(activity: Activity, chart: Chart) -> bool:
 
 def _place(tally: Tally, activity: Activity, people: frozenset[str], scope: Scope) -> None:
     """Cut away what is in another month, outside the episode, in hospital, or another service's."""
-    span, duration, episodes = activity.span, activity.duration, scope.episodes
+    span, duration = activity.span, activity.duration
     assert duration is not None
-    doubt = next((e.doubt for e in episodes if e.doubt and e.period.holds(activity_start(activity))), "")
-    if doubt and not any(not e.doubt and e.period.holds(activity_start(activity)) for e in episodes):
+    if doubt := _doubtful_episode(activity, scope):
         tally.cannot_read(activity, f"whether it lies in the episode of care: {doubt}")
     elif span is None:
         _place_floating(tally, activity, duration, scope)
     else:
         _place_span(tally, activity, span, people, scope)
+
+
+def _doubtful_episode(activity: Activity, scope: Scope) -> str:
+    """Why only a doubtful episode of care holds it; "" if that is not so."""
+    holding = [e for e in scope.episodes if e.period.holds(activity_start(activity))]
+    return holding[0].doubt if holding and all(e.doubt for e in holding) else ""
 
 
 def activity_start(activity: Activity) -> datetime:
@@ -257,15 +248,17 @@ def inpatient(chart: Chart) -> list[Span]:
 
 
 def _place_span(tally: Tally, activity: Activity, span: Span, people: frozenset[str], scope: Scope) -> None:
-    inside = intersect([span], scope.span)
-    if inside != [span]:
+    start, end = scope.span
+    inside = [span]
+    if span[0] < start or end < span[1]:
+        inside = intersect(inside, scope.span)
         tally.drop(activity, length([span]) - length(inside), "outside-month")
     inside = _cut(tally, activity, inside, scope.after_death, "outside-episode", "the patient had died")
     inside = _cut(tally, activity, inside, _outside_episodes(scope, span), "outside-episode")
     inside = _cut(tally, activity, inside, scope.hospital, "inpatient")
     inside = _cut(tally, activity, inside, _off_duty(activity, span, people, scope), "not-on-team")
     left = _free(inside, people, scope)
-    if left != inside:
+    if left is not inside:
         tally.drop(activity, length(inside) - length(left), "other-service")
     if left:
         tally.pieces.append(Piece(activity, tuple(left)))
@@ -273,6 +266,8 @@ def _place_span(tally: Tally, activity: Activity, span: Span, people: frozenset[
 
 def _off_duty(activity: Activity, span: Span, people: frozenset[str], scope: Scope) -> list[Span]:
     """When those whose time counts were not on the team: the period bounds the membership."""
+    if scope.crew.steady:
+        return []
     seats = scope.crew.seats(activity)
     on_duty = [(s, e) for s, e, _, m in seats if m.person in people and _counts(m, scope)]
     if any(start <= span[0] and span[1] <= end for start, end in on_duty):

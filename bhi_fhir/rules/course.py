@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from bhi_fhir.domain.decision import NotCounted, Outcome
 from bhi_fhir.domain.record import Chart, Visit
@@ -11,7 +11,7 @@ from bhi_fhir.domain.time import Moment, Period, ServiceMonth, Span, local_day, 
 from bhi_fhir.rules import counting
 from bhi_fhir.rules.billing import Billing, billing
 from bhi_fhir.rules.counting import Piece, Scope, Tally
-from bhi_fhir.rules.patient_month import WORK, PatientMonth
+from bhi_fhir.rules.patient_month import PatientMonth
 from bhi_fhir.rules.permission import Permission
 from bhi_fhir.rules.thresholds import breakpoints
 from bhi_fhir.rules.track import Track
@@ -64,8 +64,8 @@ class _Walk:
     witnesses: tuple[str, ...] = ()
     """What shows the episode's first month; after a break, until there is one, the last month before it."""
     last_seen: tuple[str, ...] = ()
-    opened: dict[tuple[str, ...], Visit] = field(default_factory=dict)
-    """Billing practitioners whose first work in the running episode had its visit."""
+    opened: dict[tuple[str, ...], Answer] = field(default_factory=dict)
+    """By billing practitioners: the visit before their first work in the running episode."""
 
     def break_in_care(self, month: int, gap: int) -> None:
         if self.last is not None and month - self.last - 1 >= gap:
@@ -201,7 +201,7 @@ def _month(patient: PatientMonth, track: Track, this: ServiceMonth, walk: _Walk)
 
 def _count(patient: PatientMonth, track: Track, month: ServiceMonth) -> tuple[Billing, Tally]:
     """Who bills depends on the last counted work, and what counts on who bills: two rounds settle it."""
-    last = _last_work(patient, month)
+    last = patient.entries(month).last_work
     who = billing(patient, track, month, last)
     tally = counting.candidates(Scope(patient, track, month, who.people))
     counted = max((p.begins for p in tally.pieces), default=last)
@@ -210,20 +210,6 @@ def _count(patient: PatientMonth, track: Track, month: ServiceMonth) -> tuple[Bi
         if who.people != before.people:
             tally = counting.candidates(Scope(patient, track, month, who.people))
     return who, tally
-
-
-def _last_work(patient: PatientMonth, month: ServiceMonth) -> datetime | None:
-    start, end = month.span
-    begun = [
-        a.when.earliest
-        for a in patient.touching(month)
-        if a.when is not None
-        and a.state == "done"
-        and a.kinds & WORK
-        and start <= a.when.earliest < end
-        and "administrative" not in a.kinds
-    ]
-    return max(begun, default=None)
 
 
 def _matters(tally: Tally, patient: PatientMonth, track: Track, first_month: bool) -> bool:
@@ -282,7 +268,7 @@ def _no_consent(chart: Chart, who: Billing, allowed: Permission) -> Answer:
 def _visit(patient: PatientMonth, track: Track, who: Billing, tally: Tally, this: ServiceMonth, walk: _Walk) -> Answer:
     known = walk.opened.get(who.people)
     if known is not None:
-        return Answer("met", _opened(known, this), (known.ref,))
+        return known
     found = patient.openings(track.time_of, who.people)
     spans = [s for p in tally.pieces for s in p.spans]
     days = [_floating_span(p) for p in tally.pieces if not p.spans]
@@ -293,10 +279,11 @@ def _visit(patient: PatientMonth, track: Track, who: Billing, tally: Tally, this
     spans = spans + days if had_work else [this.span]
     if first:
         start, visit = first
+        answer = Answer("met", _opened(visit, this), (visit.ref,))
         if had_work:
             counting.gate_visit(tally, start)
-            walk.opened[who.people] = visit
-        return Answer("met", _opened(visit, this), (visit.ref,))
+            walk.opened[who.people] = answer
+        return answer
     perhaps = found.perhaps(spans) or found.first(spans)
     if perhaps:
         return Answer(

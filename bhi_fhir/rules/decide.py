@@ -26,7 +26,7 @@ from bhi_fhir.rules.choice import (
 )
 from bhi_fhir.rules.course import follow
 from bhi_fhir.rules.patient_month import PatientMonth
-from bhi_fhir.rules.requirements import Check, checks_of, finding
+from bhi_fhir.rules.requirements import Check, finding
 from bhi_fhir.rules.service_date import date_of_related, date_of_service
 from bhi_fhir.rules.services import related
 from bhi_fhir.rules.setting import ORDER, Setting
@@ -73,7 +73,12 @@ def _try(case: MonthCase, code: Code, track: Track, checks: tuple[Check, ...]) -
     if track not in case.courses:
         case.courses[track] = follow(case.patient, track)
     asked = Case(case.patient, code, case.courses[track])
-    findings = [found for check in checks if (found := check.of(asked))]
+    known, findings = case.patient.findings, []
+    for check in checks:
+        if check not in known:
+            known[check] = check.of(asked)
+        if found := known[check]:
+            findings.append(found)
     case.trials[code.code] = Trial(code, case.courses[track], findings, units=1)
 
 
@@ -97,8 +102,8 @@ def _lines(case: MonthCase, chosen: list[Trial]) -> tuple[list[Line], list[Candi
         for t in drafted
     ]
     services = []
-    for code in case.patient.setting.services if case.patient.services else ():
-        candidate, line = _service(case, code)
+    for code, checks in case.patient.setting.services if case.patient.services else ():
+        candidate, line = _service(case, code, checks)
         services += [candidate] if candidate else []
         lines += [line] if line else []
     if case.rules.unverified:
@@ -106,13 +111,13 @@ def _lines(case: MonthCase, chosen: list[Trial]) -> tuple[list[Line], list[Candi
     return lines, services
 
 
-def _service(case: MonthCase, code: Code) -> tuple[Candidate | None, Line | None]:
+def _service(case: MonthCase, code: Code, checks: tuple[Check, ...]) -> tuple[Candidate | None, Line | None]:
     """One related service: its findings and its line."""
     work = related(case.chart, code, case.month, case.rules, case.switches)
     if work is None:
         return None, None
     asked = Case(case.patient, code, work=work)
-    found = [f for check in checks_of(code, None, case.rules) if (f := check.of(asked))]
+    found = [f for check in checks if (f := check.of(asked))]
     findings = [f for f in found if f.level == "block"]
     against = charge_against(case, code)
     if against is not None:

@@ -65,14 +65,11 @@ def _by_team(case: Case, activity: Activity, kind: str) -> bool | None:
     if not activity.people or activity.when is None:
         return None
     there = case.patient.crew(case.track.track.teams).present(activity)
-    mine = [m for *_, m in there if m.person in activity.people]
-    if kind == "psychiatric-review":
-        good = any(Role.CONSULTANT in m.roles for m in mine)
-    else:
-        good = any(m.roles - _ADMINISTRATIVE for m in mine)
-    if good:
-        return True
-    unsure = any(not m.roles for m in mine) or (not mine and bool(case.chart.lacks("CareTeam")))
+    mine = [m.roles for *_, m in there if m.person in activity.people]
+    for roles in mine:
+        if Role.CONSULTANT in roles if kind == "psychiatric-review" else roles - _ADMINISTRATIVE:
+            return True
+    unsure = not all(mine) or (not mine and bool(case.chart.lacks("CareTeam")))
     return None if unsure else False
 
 

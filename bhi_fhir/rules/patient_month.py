@@ -3,21 +3,66 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bhi_fhir.domain.decision import Finding, Level
+from bhi_fhir.domain.decision import Finding
 from bhi_fhir.domain.record import Activity, Chart, Program
 from bhi_fhir.domain.time import BEGINNING, END, ServiceMonth, Span, month_index
 from bhi_fhir.rules.permission import Permission, permission
-from bhi_fhir.rules.track import BHI_KINDS, OWN_SERVICES, Place, at_moment, in_stretch, places_on
+from bhi_fhir.rules.track import BHI_KINDS, OWN_SERVICES, Place, Track, at_moment, in_stretch, places_on
 from bhi_fhir.rules.visits import Openings, openings
 
 if TYPE_CHECKING:
+    from bhi_fhir.rules.billing import Billing
+    from bhi_fhir.rules.requirements import Check
     from bhi_fhir.rules.setting import Setting
 
 WORK = BHI_KINDS | {"psychiatric-review"}
 """Every kind of BHI work, timed or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """A month's entries, sorted by what can become of them whoever did them."""
+
+    unplaced: tuple[Activity, ...]
+    """No map knows what they are."""
+    never: tuple[tuple[Activity, str], ...]
+    """No BHI time, and why."""
+    work: tuple[Activity, ...]
+    last_work: datetime | None
+    """When the last BHI work of the month began that was done."""
+
+
+def sort_out(found: list[Activity], month: Span) -> Entries:
+    unplaced, never, work = [], [], []
+    last: datetime | None = None
+    for entry in found:
+        if not entry.kinds:
+            if entry.duration is not None or entry.trouble:
+                unplaced.append(entry)
+            continue
+        if entry.state == "done" and entry.kinds & WORK and "administrative" not in entry.kinds:
+            begun = entry.when.earliest if entry.when else None
+            if begun and month[0] <= begun < month[1] and (last is None or last < begun):
+                last = begun
+        if reason := _never_time(entry):
+            never.append((entry, reason))
+        elif entry.duration is not None or entry.trouble or entry.state != "done":
+            work.append(entry)  # else it is evidence that documents no time
+    return Entries(tuple(unplaced), tuple(never), tuple(work), last)
+
+
+def _never_time(activity: Activity) -> str:
+    """Why an entry is no BHI time, whoever did it; "" if it may be."""
+    if activity.state == "not-done":
+        return "not-finished"
+    if "administrative" in activity.kinds:
+        return "administrative"
+    return "other-service" if activity.billing_codes or activity.kinds & OWN_SERVICES else ""
 
 
 class Crew:
@@ -61,10 +106,11 @@ class PatientMonth:
     def __init__(self, chart: Chart, setting: Setting) -> None:
         self.chart, self.setting = chart, setting
         self.month, self.rules, self.switches = setting.month, setting.rules, setting.switches
-        self.findings: dict[tuple[object, str, Level], Finding | None] = {}
-        """By what a requirement looks at, its name and its level: see `requirements.check`."""
+        self.findings: dict[Check, Finding | None] = {}
+        self.billings: dict[Track, Billing] = {}
+        """Who bills, where that is the same at every entry: see `billing`."""
         self._crews: dict[Program, Crew] = {}
-        self._touching: dict[int, list[Activity]] = {}
+        self._entries: dict[int, Entries] = {}
         self._busy: dict[str, list[Span]] = {}
         self._permissions: dict[tuple[str, ...], Permission] = {}
         self._openings: dict[tuple[str, tuple[str, ...]], Openings] = {}
@@ -77,11 +123,12 @@ class PatientMonth:
 
     # -- work -----------------------------------------------------------------------------------
 
-    def touching(self, month: ServiceMonth) -> list[Activity]:
+    def entries(self, month: ServiceMonth) -> Entries:
         """What is of a month, or may be."""
-        if month.index not in self._touching:
-            self._touching[month.index] = [a for a in self.chart.activities if _touches(a, month)]
-        return self._touching[month.index]
+        if month.index not in self._entries:
+            found = [a for a in self.chart.activities if _touches(a, month)]
+            self._entries[month.index] = sort_out(found, month.span)
+        return self._entries[month.index]
 
     @cached_property
     def documented(self) -> dict[str, list[Activity]]:

@@ -7,19 +7,19 @@ Absence is "not-met" only where that part of the record was read whole.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from bhi_fhir.domain.decision import Finding, Level
 from bhi_fhir.domain.record import Chart, Member, Program, Role, Team
 from bhi_fhir.domain.time import ServiceMonth, local_day
-from bhi_fhir.policy import Rules, policy
+from bhi_fhir.policy import Code, Rules, policy
 from bhi_fhir.rules import related, thresholds
 from bhi_fhir.rules.case import Case, refs
 from bhi_fhir.rules.charged import apcm_base
 from bhi_fhir.rules.course import Answer
 from bhi_fhir.rules.elements import continuity, done_in_month, element, relapse_prevention
 from bhi_fhir.rules.service_date import beyond
-from bhi_fhir.rules.track import in_stretch
+from bhi_fhir.rules.track import Track, in_stretch
 
 PRESCRIBERS = frozenset(
     {
@@ -77,7 +77,7 @@ def billing_practitioner(case: Case) -> Answer:
 
 def care_team(case: Case) -> Answer:
     """MLN909432: treating practitioner, care manager, psychiatric consultant."""
-    places = in_stretch(case.patient.places(case.track.track.teams), case.month.span)
+    places = in_stretch(case.patient.crew(case.track.track.teams).places, case.month.span)
     found = [(team, member) for _, _, team, member in places]
     teams = tuple(sorted({team.ref for team, _ in found}))
     missing = [role for role in _TEAM_OF_THREE if not any(role in m.roles for _, m in found)]
@@ -289,30 +289,26 @@ RELATED: dict[str, Callable[[Case], Answer | None]] = {
 
 
 _OF_PATIENT = frozenset({"eligible-condition", "payer", "rating-scale"})
+_OF_TEAMS = frozenset({"care-team", "continuity"})
 _OF_CODE = frozenset({"minutes", "episode-month"})
 
 
-def check(case: Case, name: str, level: Level) -> Finding | None:
-    """One requirement's finding; None where it is not asked for this month.
+@dataclass(frozen=True, slots=True, eq=False)
+class Check:
+    """One requirement, ready to be asked of every patient; codes that must get the same answer share one."""
 
-    What looks only at the patient, or at the track, is asked once and stands for every code.
-    """
-    if case.course is None:
-        return _check(case, RELATED[name], name, level)
-    key = (name, level, "" if name in _OF_PATIENT else case.code.code if name in _OF_CODE else case.course.track)
-    known = case.patient.findings
-    if key not in known:
-        known[key] = _check(case, MONTHLY[name], name, level)
-    return known[key]
+    name: str
+    level: Level
+    requirement: Callable[[Case], Answer | None]
+    cite: str
 
-
-def _check(case: Case, requirement: Callable[[Case], Answer | None], name: str, level: Level) -> Finding | None:
-    answer = requirement(case)
-    if answer is None:
-        return None
-    cite = case.code.minutes.cite if name == "minutes" and case.code.minutes else case.rules.cite(name)
-    found = Finding(name, answer.outcome, answer.because, cite, answer.evidence, level)
-    return _attested(case, found) if case.chart.attested else found
+    def of(self, case: Case) -> Finding | None:
+        """The finding; None where it is not asked for this month."""
+        answer = self.requirement(case)
+        if answer is None:
+            return None
+        found = Finding(self.name, answer.outcome, answer.because, self.cite, answer.evidence, self.level)
+        return _attested(case, found) if case.chart.attested else found
 
 
 def _attested(case: Case, found: Finding) -> Finding:
@@ -325,6 +321,36 @@ def _attested(case: Case, found: Finding) -> Finding:
             because = f"{who}. The record: {found.because}"
             return replace(found, outcome="met", because=because, evidence=(*found.evidence, said.reference))
     return found
+
+
+class Checks:
+    """The requirements of the codes of a month, each made once."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._made: dict[tuple[object, str, Level], Check] = {}
+
+    def of_code(self, code: Code, track: Track | None) -> tuple[Check, ...]:
+        """Every requirement but `exclusivity`, which is decided when the lines are chosen."""
+        wanted: list[tuple[str, Level]] = [(name, "block") for name in code.block]
+        wanted += [(name, "review") for name in code.review]
+        return tuple(self._check(name, level, code, track) for name, level in wanted if name != "exclusivity")
+
+    def _check(self, name: str, level: Level, code: Code, track: Track | None) -> Check:
+        """What looks only at the patient, the teams or the track is asked once and stands for every code."""
+        key = (_looks_at(name, code, track), name, level)
+        if key not in self._made:
+            cite = code.minutes.cite if name == "minutes" and code.minutes else self._rules.cite(name)
+            self._made[key] = Check(name, level, (MONTHLY if track else RELATED)[name], cite)
+        return self._made[key]
+
+
+def _looks_at(name: str, code: Code, track: Track | None) -> object:
+    if track is None or name in _OF_CODE:
+        return code.code
+    if name in _OF_PATIENT:
+        return ""
+    return track.teams if name in _OF_TEAMS else track
 
 
 def finding(rules: Rules, name: str, level: Level, answer: Answer) -> Finding:

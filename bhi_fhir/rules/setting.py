@@ -5,7 +5,7 @@ from __future__ import annotations
 from bhi_fhir.domain.record import Program
 from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.policy import Code, Rules, Switches
-from bhi_fhir.rules.requirements import Check, checks_of
+from bhi_fhir.rules.requirements import Check, Checks
 from bhi_fhir.rules.track import Track
 
 ORDER = ("99492", "99493", "G2214", "G0568", "G0569", "99494", "99484", "G0323", "G0570")
@@ -20,9 +20,8 @@ class Setting:
         self.start, self.end = month.span
         codes = [rules.codes[c] for c in ORDER if c in rules.codes]
         self._monthly = [c for c in codes if not c.adds_to and c.drafted]
-        self.services = [c for c in rules.codes.values() if not c.program]
-        self.managed = {base for c in self.services for base in c.adds_to}
-        """Codes that an add-on extends over the month."""
+        self._checks = Checks(rules)
+        self.services = [(c, self._checks.of_code(c, None)) for c in rules.codes.values() if not c.program]
         self.excluded = {c.code: self._excluded(c) for c in rules.codes.values()}
         self._asked: dict[tuple[Program, ...], list[tuple[Code, Track, tuple[Check, ...]]]] = {}
 
@@ -32,7 +31,7 @@ class Setting:
         if key not in self._asked:
             wanted = set(programs) | ({Program.GENERAL} if Program.COCM in programs else set())
             codes = [(c, _track(c, programs)) for c in self._monthly if c.program in wanted]
-            self._asked[key] = [(code, track, checks_of(code, track, self.rules)) for code, track in codes]
+            self._asked[key] = [(code, track, self._checks.of_code(code, track)) for code, track in codes]
         return self._asked[key]
 
     def _excluded(self, code: Code) -> set[str]:

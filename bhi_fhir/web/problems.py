@@ -13,7 +13,8 @@ from starlette.responses import Response
 
 from bhi_fhir.errors import BhiError, Refused, ServerError, Unreachable
 from bhi_fhir.web import logs
-from bhi_fhir.web.media import FHIR, JSON
+
+FHIR, JSON = "application/fhir+json", "application/json"
 
 
 class Issue(msgspec.Struct, frozen=True):

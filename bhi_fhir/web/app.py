@@ -1,0 +1,54 @@
+"""The app: its routers, and what stands around them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI
+
+from bhi_fhir import __version__
+from bhi_fhir.jobs.desk import Desk
+from bhi_fhir.web import conformance, documents, evaluate, operations, problems
+from bhi_fhir.web.callers import Callers
+from bhi_fhir.web.door import Door
+from bhi_fhir.web.pool import Pool
+from bhi_fhir.web.service import Service
+
+ROUTERS: tuple[APIRouter, ...] = (evaluate.router, conformance.router, operations.router)
+
+
+def create_app(site: Path, overrides: Iterable[str] = (), *, is_open: bool = False) -> FastAPI:
+    """The service of a site's folder. UsageError for anything wrong with it.
+
+    `is_open`: nobody is asked who calls; only for this machine (serve.py sees to that).
+    """
+    desk = Desk.open(site, f"{datetime.now(UTC):%Y-%m}", overrides)
+    serve = desk.site.serve
+    app = FastAPI(
+        title="bhi-fhir",
+        version=__version__,
+        summary="Decides which Medicare Behavioral Health Integration services a month of a FHIR record supports.",
+        lifespan=_lifespan,
+        docs_url=None,  # these pages load scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.service = Service(desk, Pool(serve.threads, serve.waiting))
+    app.state.callers = Callers.of(desk.site, desk.folder, is_open=is_open)
+    app.state.readiness = operations.Readiness()
+    problems.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    documents.install(app)
+    app.add_middleware(Door, serve=serve, is_open=is_open)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await app.state.service.close()

@@ -1,0 +1,144 @@
+"""What the OpenAPI document says of bodies and answers; the decision's JSON Schema is made from its own types."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from bhi_fhir.domain.decision import Decision
+from bhi_fhir.domain.record import SetAside
+from bhi_fhir.shipped import shipped
+from bhi_fhir.web.problems import FHIR, JSON
+
+Json = dict[str, Any]
+_EXAMPLE, _EXAMPLE_MONTH = "general-bhi-in-order.json", "2026-09"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileDecision(Decision):
+    """One patient's month, and where the record came from."""
+
+    file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionDocument:
+    """What `bhi-fhir evaluate --format json` prints."""
+
+    month: str
+    time_zone: str
+    ruleset: str
+    results: tuple[FileDecision, ...]
+    set_aside: tuple[SetAside, ...]
+
+
+def decision_schemas() -> Json:
+    """JSON Schema of the decision document and of its parts, by name."""
+    _, parts = msgspec.json.schema_components((DecisionDocument,), ref_template="#/components/schemas/{name}")
+    return dict(parts)
+
+
+def _resource(*kinds: str) -> Json:
+    return {
+        "type": "object",
+        "required": ["resourceType"],
+        "properties": {"resourceType": {"enum": list(kinds)}},
+    }
+
+
+def _example(name: str, value: Json) -> Json:
+    return {name: {"value": value}}
+
+
+def _record() -> Json:
+    found: Json = json.loads((shipped("examples/patients") / _EXAMPLE).read_text(encoding="utf-8"))
+    return found
+
+
+_MONTH_PARAMETER: Json = {"name": "month", "valueDate": _EXAMPLE_MONTH}
+MONTH_ONLY: Json = {
+    "schema": _resource("Parameters"),
+    "examples": _example("month", {"resourceType": "Parameters", "parameter": [_MONTH_PARAMETER]}),
+}
+WHOLE: Json = {
+    "schema": _resource("Parameters", "Bundle"),
+    "examples": _example(
+        "parameters",
+        {
+            "resourceType": "Parameters",
+            "parameter": [_MONTH_PARAMETER, {"name": "record", "resource": _record()}],
+        },
+    ),
+}
+
+
+def body(content: Json, *, required: bool) -> Json:
+    """For `openapi_extra`: the routes read the bytes themselves."""
+    return {"requestBody": {"required": required, "content": {FHIR: content, JSON: content}}, "security": _SECURITY}
+
+
+def _refused(sentence: str) -> Json:
+    return {"description": sentence, "content": {FHIR: {"schema": _resource("OperationOutcome")}}}
+
+
+ANSWERS: dict[int | str, Json] = {
+    200: {
+        "description": "The drafts and what stands in their way, or the decision itself",
+        "content": {
+            FHIR: {"schema": _resource("Bundle")},
+            JSON: {"schema": {"$ref": "#/components/schemas/DecisionDocument"}},
+        },
+    },
+    400: _refused("What was sent cannot be read; `expression` says where"),
+    401: _refused("Nobody whom the site knows"),
+    403: _refused("The caller's scopes do not cover this"),
+    406: _refused("Only FHIR JSON and JSON are answered"),
+    413: _refused("Too long, or too many entries"),
+    415: _refused("Only FHIR JSON and JSON are taken"),
+    422: _refused("There is nobody in it to decide about; the issues say what was set aside"),
+    429: _refused("More often than the site allows; see Retry-After"),
+    503: _refused("Busy, or something that is needed does not answer; see Retry-After"),
+    504: _refused("It took too long"),
+}
+SERVER_ANSWERS: dict[int | str, Json] = {
+    404: _refused("The site's server has no such patient"),
+    500: _refused("The service is not configured for this"),
+    502: _refused("The site's server refused"),
+}
+
+CONFORMANCE: dict[int | str, Json] = {
+    200: {
+        "description": "A FHIR R4 resource",
+        "content": {FHIR: {"schema": {"type": "object"}}, JSON: {"schema": {"type": "object"}}},
+    },
+    400: _refused("A parameter cannot be read"),
+    406: _refused("Only FHIR JSON and JSON are answered"),
+}
+NOT_THERE: dict[int | str, Json] = {404: _refused("There is no such resource")}
+
+_SECURITY: list[dict[str, list[str]]] = [{"token": []}, {"key": []}, {"certificate": []}]
+_SCHEMES = {
+    "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT with SMART v2 system scopes"},
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "certificate": {"type": "mutualTLS"},
+}
+
+
+def install(app: FastAPI) -> None:
+    """The OpenAPI document with what FastAPI cannot see: schemas of msgspec and how callers are known."""
+
+    def openapi() -> Json:
+        if app.openapi_schema is None:
+            made = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+            parts = made.setdefault("components", {})
+            parts["schemas"] = parts.get("schemas", {}) | decision_schemas()
+            parts["securitySchemes"] = parts.get("securitySchemes", {}) | _SCHEMES
+            app.openapi_schema = made
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,115 @@
+"""`bhi-fhir serve`: may it start here, and then under uvicorn, with one worker or many."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from bhi_fhir.errors import UsageError
+from bhi_fhir.settings import Serve, load_site
+from bhi_fhir.web import logs, metrics
+from bhi_fhir.web.app import create_app
+from bhi_fhir.web.callers import is_configured
+
+_CHOSEN = "BHI_FHIR_SERVE"
+"""How the workers, processes of their own, learn what was chosen."""
+
+
+def serve(site: Path, overrides: Iterable[str], *, host: str, port: int, workers: int, is_open: bool) -> None:
+    """Serves until it is told to stop. UsageError if it may not or cannot start."""
+    overrides = tuple(overrides)
+    settings = load_site(site, overrides).serve
+    is_open = may_start(settings, host, is_open=is_open)
+    create_app(site, overrides, is_open=is_open)  # whatever is wrong with the site is said here, once
+    _is_free(host, port)
+    os.environ[_CHOSEN] = json.dumps({"site": str(site), "overrides": overrides, "is_open": is_open})
+    logs.configure()
+    logs.event("serving", host=host, port=port, workers=workers)
+    with _shared_metrics(workers):
+        uvicorn.run(
+            f"{__name__}:worker",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # whose request it is decides: nobody may say so
+            timeout_graceful_shutdown=settings.time_limit_s,
+            **_tls(settings),
+        )
+
+
+def worker() -> FastAPI:
+    """One worker's app, for uvicorn."""
+    chosen = json.loads(os.environ[_CHOSEN])
+    logs.configure()
+    return create_app(Path(chosen["site"]), chosen["overrides"], is_open=chosen["is_open"])
+
+
+def may_start(settings: Serve, host: str, *, is_open: bool) -> bool:
+    """Whether it is open to everybody on this machine. UsageError where nobody said who may call."""
+    if is_configured(settings):
+        if is_open:
+            raise UsageError("--open: this site says who may call; leave --open out.")
+        return False
+    if not is_loopback(host):
+        raise UsageError(
+            "Nobody has said who may call: give [serve.jwt] or [serve.callers] in site.toml. Without them the service "
+            "starts only on this machine (--host 127.0.0.1 --open)."
+        )
+    if not (is_open or settings.open_on_loopback):
+        raise UsageError(
+            "Nobody has said who may call: give [serve.jwt] or [serve.callers] in site.toml, or, to try it on this "
+            "machine, --open (serve.open_on_loopback = true)."
+        )
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _is_free(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.create_server((host, port), family=family):
+            pass
+    except OSError as error:
+        raise UsageError(f"Nothing can be served on {host} port {port}: {error.strerror}.") from None
+
+
+def _tls(settings: Serve) -> dict[str, Any]:
+    tls = settings.tls
+    if not tls.certificate:
+        if tls.client_ca or tls.key:
+            raise UsageError("serve.tls.certificate is missing")
+        return {}
+    required = {"ssl_ca_certs": tls.client_ca, "ssl_cert_reqs": ssl.CERT_REQUIRED} if tls.client_ca else {}
+    return {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.key or None, **required}
+
+
+@contextmanager
+def _shared_metrics(workers: int) -> Iterator[None]:
+    """Several workers count in files of one folder, so that each can tell of all."""
+    if workers == 1:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="bhi-fhir-metrics-") as folder:
+        os.environ[metrics.FOLDER] = folder
+        yield
