@@ -204,6 +204,45 @@ def test_a_patient_who_left_the_roster_is_still_looked_after(hospital: Hospital)
     assert hospital.outcomes(hospital.sync())["99492"] == "withdrawn"
 
 
+def merged(hospital: Hospital, gone: str, stays: str) -> None:
+    """As a hospital merges two records of one person."""
+    hospital.change(gone, active=False, link=[{"other": {"reference": stays}, "type": "replaced-by"}])
+    hospital.change(stays, link=[{"other": {"reference": gone}, "type": "replaces"}])
+
+
+def another_record(hospital: Hospital) -> str:
+    """The same person, registered a second time; nothing hangs on it yet."""
+    twin = {"resourceType": "Patient", "id": f"twin-{hospital.mark}", "gender": "female", "birthDate": "1951-07-14"}
+    hospital.put(twin)
+    hospital.patients.append(f"Patient/{twin['id']}")
+    return hospital.patients[-1]
+
+
+def test_after_a_merge_the_month_is_charged_once_for_the_record_that_stands(hospital: Hospital) -> None:
+    old = hospital.admit(FIRST)
+    hospital.sync()
+    new = another_record(hospital)
+    merged(hospital, old, new)
+    for _ in range(2):
+        assert {m.patient for m in hospital.sync().months()} == {new}
+        charges = [c for c in hospital.all("ChargeItem") if c["subject"]["reference"] in (old, new)]
+        assert sorted((c["subject"]["reference"] == new, c["status"]) for c in charges) == [
+            (False, "aborted"),
+            (True, "planned"),
+        ]
+
+
+def test_after_a_merge_nothing_is_created_beside_a_charge_that_a_person_released(hospital: Hospital) -> None:
+    old = hospital.admit(FIRST)
+    hospital.sync()
+    asyncio.run(approve(desk(hospital), "Ann Biller", NOW))
+    new = another_record(hospital)
+    merged(hospital, old, new)
+    hospital.sync()
+    charges = [c for c in hospital.all("ChargeItem") if c["subject"]["reference"] in (old, new)]
+    assert [(c["subject"]["reference"], c["status"]) for c in charges] == [(old, "billable")]
+
+
 def test_what_would_happen_is_what_happens(hospital: Hospital) -> None:
     hospital.admit(LONG)
     assert hospital.sync(write=False).counts() == hospital.sync().counts()

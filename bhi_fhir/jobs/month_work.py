@@ -69,13 +69,16 @@ class MonthWork:
         return done, late
 
     async def _month(self, desk: Desk, record: ServerRecord) -> PatientMonth:
-        patient, month = record.patient, str(desk.month)
+        month = str(desk.month)
         decided = desk.decide(record.sources, record.withheld)
-        mine = [(d, c) for d, c in decided.decisions if d.patient == patient]
+        known_as = {record.patient, *record.also}
+        mine = [(d, c) for d, c in decided.decisions if d.patient in known_as]
         if not mine:
-            gone = PatientMonth(patient, month, set_aside=decided.set_aside)
-            return replace(gone, failed="the record is merged or not readable")
+            return PatientMonth(
+                record.patient, month, set_aside=decided.set_aside, failed="the Patient is not readable"
+            )
         decision, chart = await self._vouched(desk, *mine[0])
+        patient = decision.patient  # of merged records the one that stands
         drafts = draft(decision, chart, self.office.run_of(desk))
         wanted = Wanted(
             patient,
@@ -94,13 +97,18 @@ class MonthWork:
             set_aside=decided.set_aside,
         )
         try:
-            if self.write:
-                delivered = await settle(self.office.delivery, wanted, self.office.audit.get())
-            else:
-                delivered = await foresee(self.office.delivery, wanted)
+            before = [d for other in sorted(known_as - {patient}) for d in await self._settled(Wanted(other, month))]
+            if any(said.outcome not in ("withdrawn", "refused") for said in before):
+                wanted = replace(wanted, blocked="the record was merged, and a charge under its old number stands")
+            delivered = [*before, *await self._settled(wanted)]
         except ServerError as error:
             return replace(done, failed=str(error))
         return replace(done, delivered=tuple(delivered))
+
+    async def _settled(self, wanted: Wanted) -> list[Delivered]:
+        if self.write:
+            return await settle(self.office.delivery, wanted, self.office.audit.get())
+        return await foresee(self.office.delivery, wanted)
 
     async def _vouched(self, desk: Desk, decision: Decision, chart: Chart) -> tuple[Decision, Chart]:
         office = self.office
@@ -117,7 +125,7 @@ class MonthWork:
             return []
         bare = desk.decide([s for s in record.sources if s not in moved_on], record.withheld)
         for decision, chart in bare.decisions:
-            if decision.patient == record.patient:
+            if decision.patient in (record.patient, *record.also):
                 drafts: PatientDrafts = draft(decision, chart, self.office.run_of(desk))
                 return list(delivery_drafts(drafts, decision))
         return []

@@ -33,14 +33,21 @@ _NOT_GIVEN = frozenset({401, 403, 404, 410})
 MOST_PEOPLE = 4_000
 """So many people, and so many answers about their roles, are remembered at most."""
 
+MOST_MERGED = 10
+"""So many records of one person are read together."""
+
 _T = TypeVar("_T")
 
 
 @dataclass
 class ServerRecord:
-    """What was read of one patient. `notes`: what the server gave beside what was asked; no finding rests on it."""
+    """What was read of one patient. `notes`: what the server gave beside what was asked; no finding rests on it.
+
+    `also`: the references under which the same person was known before records were merged, or is known since.
+    """
 
     patient: str
+    also: tuple[str, ...] = ()
     sources: list[Source] = field(default_factory=list)
     withheld: list[Withheld] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -86,17 +93,36 @@ class RecordReader:
     async def read(self, patient: str) -> ServerRecord:
         """The patient's record, its types asked for side by side and kept in a fixed order.
 
-        ServerError if the patient or a search cannot be had at all.
+        Records that were merged are read together. ServerError if the patient or a search cannot be had at all.
         """
-        own = await read(self.client, patient)
-        record = ServerRecord(patient, [Source("server", patient, own)])
-        mine = _same_person(own, patient)
-        for part in await _all(self._type(kind, patient, mine) for kind in self._types()):
-            record.sources += part.sources
-            record.withheld += part.withheld
-            record.notes += part.notes
+        record = ServerRecord(patient)
+        person: dict[str, bytes] = {}
+        waiting = [patient]
+        while waiting and len(person) < MOST_MERGED:
+            one = waiting.pop(0)
+            own = await self._patient(one, given_up=one != patient)
+            if own is not None:
+                person[one] = own
+                waiting += sorted(_same_person(own, one) - person.keys() - set(waiting))
+        mine = frozenset().union(*(_same_person(own, one) for one, own in person.items()))
+        for one, own in person.items():
+            record.sources.append(Source("server", one, own))
+            for part in await _all(self._type(kind, one, mine) for kind in self._types()):
+                record.sources += part.sources
+                record.withheld += part.withheld
+                record.notes += part.notes
+        record.also = tuple(one for one in person if one != patient)
         await self._staff(record)
         return record
+
+    async def _patient(self, reference: str, *, given_up: bool) -> bytes | None:
+        """None for a record that was merged into another and is gone since."""
+        try:
+            return await read(self.client, reference)
+        except Refused as error:
+            if given_up and error.status in _NOT_GIVEN:
+                return None
+            raise
 
     def _types(self) -> list[str]:
         """DocumentReferences are many, and only some sites' consents."""

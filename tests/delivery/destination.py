@@ -1,10 +1,10 @@
-"""A destination in memory that behaves like the worst of them, a process that dies at any moment, and drafts for both."""
+"""A destination in memory that behaves like the worst of them, a process that dies at any moment, drafts."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ class Fuse:
 def charge(identifier: str, code: str, units: int = 1, status: str = "planned", **more: Any) -> Content:
     return {
         "resourceType": "ChargeItem",
+        "meta": {"tag": [{"system": "urn:bhi-fhir:ruleset", "code": "2026.1"}]},
         "identifier": [{"system": "urn:bhi-fhir:draft", "value": identifier}],
         "status": status,
         "code": {"coding": [{"system": "http://www.ama-assn.org/go/cpt", "code": code}]},
@@ -273,13 +274,16 @@ class Clock:
 class Site:
     """A ledger on the disk, destinations, a clock, and one process that may die."""
 
-    def __init__(self, folder: Path, *sinks: Destination, patient: str = "Patient/p", ledger: Ledger | None = None):
-        self.clock, self.fuse, self.patient = Clock(), Fuse(), patient
-        self.ledger = ledger or open_ledger("sqlite:///l.db", folder, uuid4(), Seal(Fernet.generate_key().decode()))
-        if ledger is None:
-            self._burns(self.ledger)
+    def __init__(self, folder: Path, *sinks: Destination) -> None:
+        self.clock, self.fuse = Clock(), Fuse()
+        self.ledger = open_ledger("sqlite:///l.db", folder, uuid4(), Seal(Fernet.generate_key().decode()))
         self.ledger.now = self.clock
-        self.sinks = list(sinks)
+        self._burns(self.ledger)
+        self.comes("Patient/p", *sinks)
+
+    def comes(self, patient: str, *sinks: Destination) -> None:
+        """The next patient; destinations of its own."""
+        self.patient, self.sinks = patient, list(sinks)
         for sink in sinks:
             sink.fuse = self.fuse
         self.audit: Any = Audit(self.fuse)
@@ -314,9 +318,13 @@ class Site:
     def line(self, code: str) -> Line:
         return next(line for line in self.ledger.lines(self.patient, MONTH) if line.draft.code == code)
 
-    def remember(self, line: Line) -> None:
-        self.ledger.put(self.patient, [line])
-
-    def forget(self, **values: Any) -> None:
-        """The ledger's line is put back to something."""
-        self.remember(replace(self.ledger.lines(self.patient, MONTH)[0], **values))
+    async def until(self, moment: int, job: Awaitable[object]) -> bool:
+        """The process dies at the moment of this number; whether it did."""
+        self.fuse.left = moment
+        try:
+            await job
+        except Crash:
+            return True
+        finally:
+            self.fuse.left = None
+        return False
