@@ -6,7 +6,6 @@ The last stop for an exception that nobody took: it is told by its kind and plac
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
 from ipaddress import ip_address
@@ -56,7 +55,7 @@ class Door:
         except ClientDisconnect:
             visit.status = visit.status or _GONE
         except Exception as error:  # noqa: BLE001  # a fault of ours: never its text, which may hold patient data
-            logs.event("fault", logging.ERROR, request_id=visit.id, **logs.place(error))
+            logs.event("fault", "error", request_id=visit.id, **logs.place(error))
             await visit.refuse(of_status(500))
         finally:
             visit.note()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from bhi_fhir.jobs.desk import Desk
@@ -21,9 +21,8 @@ from bhi_fhir.web.problems import FHIR, JSON, Issue, Problem, bad
 
 router = APIRouter(prefix="/fhir", tags=["evaluate"])
 
+_WHO = may('system/Patient.r')
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
-
-Month = Annotated[str | None, Query(description="The calendar month, YYYY-MM; a Parameters may name it too.")]
 
 
 @router.post(
@@ -33,13 +32,13 @@ Month = Annotated[str | None, Query(description="The calendar month, YYYY-MM; a 
     responses=documents.ANSWERS,
     openapi_extra=documents.body(documents.WHOLE, required=True),
 )
-async def evaluate(
-    request: Request, _caller: Annotated[Caller, Depends(may("system/Patient.r"))], month: Month = None
-) -> Response:
+async def evaluate(request: Request) -> Response:
+    await _WHO(request)
     sent_json(request)
     kind = wanted(request, FHIR, JSON)
     shared = service.of(request)
     body = await request.body()
+    month = request.query_params.get("month")
     return Response(await shared.pool.run(_stateless, shared, body, month, kind), media_type=kind)
 
 
@@ -51,7 +50,7 @@ async def evaluate(
     openapi_extra=documents.body(documents.MONTH_ONLY, required=False),
 )
 async def evaluate_patient(
-    request: Request, patient: str, caller: Annotated[Caller, Depends(may(*WHOLE_RECORD))], month: Month = None
+    request: Request, patient: str, caller: Annotated[Caller, Depends(may(*WHOLE_RECORD))]
 ) -> Response:
     kind = wanted(request, FHIR, JSON)
     shared = service.of(request)
@@ -60,7 +59,9 @@ async def evaluate_patient(
         sent_json(request)
     if not _ID.fullmatch(patient):
         raise bad("value", "That is no FHIR id.")
-    desk = shared.desk_for(asked.read(body, month, shared.site.serve.max_entries, whole=False).month)
+    desk = shared.desk_for(
+        asked.read(body, request.query_params.get("month"), shared.site.serve.max_entries, whole=False).month
+    )
     office = await shared.office_for(desk)
     with office.heard_for(f"Patient/{patient}", caller.person) as audit:
         try:

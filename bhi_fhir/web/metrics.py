@@ -7,6 +7,7 @@ answers for all.
 from __future__ import annotations
 
 import os
+from functools import cache
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -24,9 +25,15 @@ _DECISIONS = Counter("bhi_fhir_decisions", "Months decided.")
 _SET_ASIDE = Counter("bhi_fhir_set_aside", "Resources set aside.")
 
 
+@cache  # methods, templates of routes and statuses are few
+def _of(method: str, route: str, status: int) -> tuple[Histogram, Counter]:
+    return _SECONDS.labels(method, route), _REQUESTS.labels(method, route, str(status))
+
+
 def seen(method: str, route: str, status: int, seconds: float) -> None:
-    _SECONDS.labels(method, route).observe(seconds)
-    _REQUESTS.labels(method, route, str(status)).inc()
+    duration, count = _of(method, route, status)
+    duration.observe(seconds)
+    count.inc()
 
 
 def decided(decisions: int, set_aside: int) -> None:

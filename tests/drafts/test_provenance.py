@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,8 @@ from bhi_fhir.drafts import draft, provenance
 def test_the_provenance_names_each_version_its_maker_and_its_sources() -> None:
     drafts = draft(COCM_FIRST, MARIA, RUN)
     refs = ("ChargeItem/1/_history/1", "Claim/2/_history/1")
-    created = list(zip(refs, drafts.resources, strict=True))
+    contents = [json.loads(resource.model_dump_json()) for resource in drafts.resources]
+    created = list(zip(refs, contents, strict=True))
     made: Any = provenance(created, drafts.evidence, datetime(2026, 4, 1, 6, tzinfo=UTC), SITE)
     assert [target.reference for target in made.target] == list(refs)
     assert made.recorded == datetime(2026, 4, 1, 6, tzinfo=UTC)

@@ -88,7 +88,7 @@ def synced(site: Path, *, write: bool) -> Any:
     from bhi_fhir.jobs.sync import sync
 
     desk = Desk.open(site, MONTH)
-    return asyncio.run(sync(desk, write=write, now=NOW, progress=lambda done, total: None, started=lambda roster: None))
+    return asyncio.run(sync(desk, write=write, now=NOW, progress=lambda now: None, started=lambda roster: None))
 
 
 def lines(decisions: list[Any]) -> Lines:

@@ -37,6 +37,12 @@ def provenances() -> list[dict[str, Any]]:
     return [json.loads(provenance(written, made.evidence, datetime(2026, 4, 1, 6, tzinfo=UTC), SITE).model_dump_json())]
 
 
+def audit_events(folder: Path) -> list[dict[str, Any]]:
+    """One of each that the audit writes."""
+    everything(audit(folder))
+    return [json.loads(line)["event"] for file in folder.glob("*.ndjson") for line in file.read_text().splitlines()]
+
+
 # A draft is read by programs, so it has no narrative; and the value set of security labels in FHIR 4.0.1 is older
 # than the code 42CFRPart2, which stands in the code system that the draft names.
 BETTER_KNOWN = {"http://hl7.org/fhir/StructureDefinition/DomainResource#dom-6", "Terminology_TX_NoValid_13"}
