@@ -31,7 +31,8 @@ class Wanted:
     """What one patient's month should look like at the destination.
 
     `drafts` may be created; `standing` is what the record supports when our own drafts that a person has moved
-    on are left out of it: what they are compared with. `whole`: nothing of the record was withheld.
+    on are left out of it: what they are compared with. `whole`: nothing of the record was withheld. `blocked`:
+    why nothing may be created, whatever is wanted.
     """
 
     patient: str
@@ -40,6 +41,7 @@ class Wanted:
     standing: Sequence[Draft] = ()
     evidence: Sequence[str] = ()
     whole: bool = True
+    blocked: str = ""
 
 
 @runtime_checkable
@@ -83,7 +85,7 @@ class Hand:
         held = in_the_way(steps, self.wanted) | _kinds(stuck)
         for step in steps:
             if begins(step, self.before) and step.line.draft.resource_type in held:
-                self._say(step.line, "held", IN_THE_WAY)
+                self._say(step.line, "held", self.wanted.blocked or IN_THE_WAY)
             elif step.action == "update" or (step.action == "redo" and step.line.replaces):
                 await self._replace(step.line, step.line.draft)
             elif step.action in ("keep", "rest", "hold", "leave"):
@@ -332,6 +334,8 @@ def in_the_way(steps: Sequence[Step], wanted: Wanted) -> frozenset[str]:
 
     Something that is no longer wanted stands, or may: a new draft beside it could be a second charge.
     """
+    if wanted.blocked:
+        return frozenset(WITHDRAWN)
     supported = {draft.identifier for draft in (*wanted.drafts, *wanted.standing)}
     waits = ("leave", "hold", "redo")
     return _kinds([step for step in steps if step.action in waits and step.line.identifier not in supported])

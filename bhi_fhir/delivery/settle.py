@@ -35,8 +35,8 @@ async def foresee(delivery: Delivery, wanted: Wanted) -> list[Delivered]:
     """What `settle` would do now; nothing is sent and nothing is written down."""
     known = await _known(delivery, wanted.patient, wanted.month)
     steps = await _steps(delivery, wanted, known)
-    held = in_the_way(steps, wanted)
     before = {line.identifier: line for line in known}
+    held = dict.fromkeys(in_the_way(steps, wanted), wanted.blocked or IN_THE_WAY)
     return [_foreseen(delivery, step, before, held) for step in steps if step.action != "rest"]
 
 
@@ -117,10 +117,10 @@ _FORESEEN: Mapping[str, Outcome] = {
 }
 
 
-def _foreseen(delivery: Delivery, step: Step, before: Mapping[str, Line], held: frozenset[str]) -> Delivered:
+def _foreseen(delivery: Delivery, step: Step, before: Mapping[str, Line], held: Mapping[str, str]) -> Delivered:
     line = step.line
     if begins(step, before) and line.draft.resource_type in held:
-        return delivered(line, "held", IN_THE_WAY)
+        return delivered(line, "held", held[line.draft.resource_type])
     if step.action == "keep":
         return delivered(line, "approved" if line.approved_by else "unchanged")
     if step.action == "leave" and line.unanswered:

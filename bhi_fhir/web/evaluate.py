@@ -21,7 +21,6 @@ from bhi_fhir.web.problems import FHIR, JSON, Issue, Problem, bad
 
 router = APIRouter(prefix="/fhir", tags=["evaluate"])
 
-_WHO = may('system/Patient.r')
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 
 
@@ -32,8 +31,7 @@ _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
     responses=documents.ANSWERS,
     openapi_extra=documents.body(documents.WHOLE, required=True),
 )
-async def evaluate(request: Request) -> Response:
-    await _WHO(request)
+async def evaluate(request: Request, _caller: Annotated[Caller, Depends(may("system/Patient.r"))]) -> Response:
     sent_json(request)
     kind = wanted(request, FHIR, JSON)
     shared = service.of(request)

@@ -73,7 +73,7 @@ async def serve() -> None:
     body = page(f"http://127.0.0.1:{port}/fhir")
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\nContent-Length: {len(body)}\r\n\r\n"
     _Server.answer = head.encode() + body
-    print(port, len(body), flush=True)  # noqa: T201
+    print(port, len(body), flush=True)
     await server.serve_forever()
 
 
@@ -147,11 +147,11 @@ def main() -> None:
             found = asyncio.run(measure(f"http://127.0.0.1:{port}/fhir", rounds))
         finally:
             server.kill()
-    print(f"one page of {size} bytes, {CONCURRENCY} at a time, median of {rounds} rounds")  # noqa: T201
+    print(f"one page of {size} bytes, {CONCURRENCY} at a time, median of {rounds} rounds")
     first = found["fhirpy fetch()"]
     for name, (processor, clock) in found.items():
         ratio = f"{first[0] / processor:5.1f} x by processor, {first[1] / clock:5.1f} x by clock"
-        print(f"{name:34s}{processor:7.0f} µs processor {clock:7.0f} µs clock  {ratio}")  # noqa: T201
+        print(f"{name:34s}{processor:7.0f} µs processor {clock:7.0f} µs clock  {ratio}")
 
 
 if __name__ == "__main__":

@@ -150,6 +150,14 @@ async def test_a_claim_in_the_way_holds_up_claims_only(site: Site, there: Destin
     assert await site.sync(A, other) == {"99492": "created", CLAIM.code: "left-alone", other.code: "held"}
 
 
+async def test_while_the_month_is_blocked_nothing_new_is_made_and_the_rest_is_done(
+    site: Site, there: Destination
+) -> None:
+    await site.sync(A, ADD_ON)
+    assert await site.sync(A2, B, blocked="why") == {"99492": "updated", "99494": "withdrawn", "99484": "held"}
+    assert await site.why("99484", A2, B, blocked="why") == "why"
+
+
 async def test_an_unanswered_message_that_is_not_wanted_any_more_holds_up_the_rest(tmp_path: Path) -> None:
     there = Destination(visible=False)
     site = Site(tmp_path, there)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from audit.test_events import audit, everything
 from make_examples import FOLDER, MONTH
 
 from servers.validator import validate
@@ -40,7 +41,7 @@ def provenances() -> list[dict[str, Any]]:
 def audit_events(folder: Path) -> list[dict[str, Any]]:
     """One of each that the audit writes."""
     everything(audit(folder))
-    return [json.loads(line)["event"] for file in folder.glob("*.ndjson") for line in file.read_text().splitlines()]
+    return [json.loads(line)["event"] for file in folder.glob("*.ndjson") for line in file.read_bytes().splitlines()]
 
 
 # A draft is read by programs, so it has no narrative; and the value set of security labels in FHIR 4.0.1 is older
@@ -58,6 +59,11 @@ def test_every_draft_is_valid_r4() -> None:
     assert {i.message.partition(" was not")[0].rpartition("#")[2] for i in issues if i.rule.startswith("Termin")} <= {
         "42CFRPart2)"
     }
+
+
+def test_every_audit_event_is_valid_r4(tmp_path: Path) -> None:
+    issues = validate(audit_events(tmp_path))
+    assert [issue for issue in issues if issue.wrong] == []
 
 
 def test_what_is_wrong_is_found() -> None:
