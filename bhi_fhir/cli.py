@@ -300,10 +300,12 @@ def verify_audit(site: Path, overrides: tuple[str, ...], kept: str) -> None:
 @_SET
 def jwks(site: Path, overrides: tuple[str, ...]) -> None:
     """Print the public keys of the site's SMART client, for the server's registration."""
+    import json
+
     from bhi_fhir.jobs.connecting import public_jwks
     from bhi_fhir.settings import load_site
 
-    click.echo(public_jwks(load_site(site, overrides)))
+    click.echo(json.dumps(public_jwks(load_site(site, overrides))))
 
 
 @cli.group()

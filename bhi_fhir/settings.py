@@ -236,10 +236,31 @@ def load_site(folder: Path, overrides: Iterable[str] = ()) -> Site:
     for override in overrides:
         _override(table, override)
         where = f"{file} with --set {override}"
+    for keys in _PATHS:
+        _from_here(table, folder, *keys)
     try:
         return Site.model_validate(table)
     except ValidationError as error:
         raise SiteError(f"{where}: {_first(error)}") from error
+
+
+_PATHS = (
+    ("fhir", "ca_file"),
+    ("fhir", "client_certificate"),
+    ("fhir", "client_key"),
+    ("fhir", "auth", "secret_file"),
+)
+
+
+def _from_here(table: dict[str, Any], folder: Path, *keys: str) -> None:
+    """A relative path is relative to site.toml, wherever the program is started."""
+    *path, last = keys
+    for part in path:
+        table = table.get(part, {})
+        if not isinstance(table, dict):
+            return
+    if isinstance(table.get(last), str) and table[last]:
+        table[last] = str(folder / table[last])
 
 
 def _override(table: dict[str, Any], text: str) -> None:

@@ -78,7 +78,7 @@ class BhiClient(AsyncFHIRClient):
         # is between, and parsing each address would cost as much as all else together.
         self._signed = httpx.Request("GET", self.gate.base_url)
         self._deadline_s = connection.deadline_s
-        self._auth = connection.auth
+        self.auth = connection.auth
         self._sleep = sleep
         self._places = asyncio.Semaphore(connection.concurrency)
         self._pace = Pace(connection.requests_per_second, clock, sleep)
@@ -212,9 +212,9 @@ class BhiClient(AsyncFHIRClient):
 
     async def _authorised(self, request: _Request, what: str) -> Answer:
         """Sends it once, and after a 401 as often as the authorisation has something else to show."""
-        if self._auth is None:
+        if self.auth is None:
             return await self._carried(request, what, None)
-        flow = self._auth.async_auth_flow(self._signed)
+        flow = self.auth.async_auth_flow(self._signed)
         try:
             signed = await anext(flow)
             while True:

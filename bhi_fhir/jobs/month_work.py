@@ -93,7 +93,7 @@ class MonthWork:
             month,
             decision,
             drafts=tuple(each.content for each in wanted.drafts),
-            remarks=drafts.remarks,
+            remarks=(*drafts.remarks, *record.notes),
             set_aside=decided.set_aside,
         )
         try:

@@ -21,6 +21,7 @@ from bhi_fhir.drafts import DraftRun
 from bhi_fhir.drafts.identity import site_namespace
 from bhi_fhir.fhir.capabilities import Capabilities, capabilities
 from bhi_fhir.fhir.client import BhiClient
+from bhi_fhir.fhir.oauth import BackendServices
 from bhi_fhir.jobs.connecting import connection
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.drafting import draft_run
@@ -43,6 +44,12 @@ class Office:
     log: AuditLog
     audit: ContextVar[PatientAudit]
     now: datetime
+
+    @property
+    def missing_scopes(self) -> tuple[str, ...]:
+        """What was asked for and not granted; nothing where the site signs in without scopes."""
+        auth = self.client.auth
+        return auth.missing_scopes if isinstance(auth, BackendServices) else ()
 
     def run_of(self, desk: Desk) -> DraftRun:
         return draft_run(desk, self.now.astimezone(desk.site.zone).date())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import msgspec
@@ -123,6 +123,9 @@ async def sync(
     _may_write(desk, write, now)
     async with opened(desk, now) as office:
         found = await roster(office.client, desk)
+        if missing := office.missing_scopes:
+            said = f"the server did not grant {', '.join(missing)}"
+            found = replace(found, withheld=(*found.withheld, said))
         started(found)
         month = str(desk.month)
         ledger = office.ledger

@@ -164,6 +164,8 @@ def charge_item_definition(site: Site, entry: Entry, month: str) -> Json:
     """`entry`: the code in `month`."""
     until = {"end": str(_last_day(entry.until))} if entry.until else {}
     cpt = {"copyright": _CPT} if "ama-assn" in entry.system else {}
+    required = [_sentence("Blocking", name) for name in entry.block]
+    required += [_sentence("For review", name) for name in entry.review]
     return {
         "resourceType": "ChargeItemDefinition",
         "id": entry.code,
@@ -177,10 +179,7 @@ def charge_item_definition(site: Site, entry: Entry, month: str) -> Json:
         **cpt,
         "effectivePeriod": {"start": f"{entry.since}-01", **until},
         "code": {"coding": [{"system": entry.system, "code": entry.code}], "text": entry.title},
-        "applicability": [
-            *({"description": _sentence("Blocking", name)} for name in entry.block),
-            *({"description": _sentence("For review", name)} for name in entry.review),
-        ],
+        **({"applicability": [{"description": sentence} for sentence in required]} if required else {}),
     }
 
 

@@ -103,9 +103,11 @@ def test_drafts_name_the_definitions_that_this_service_serves(service: httpx.Cli
         (parameters(one(), 2026), None, "structure", "Parameters.parameter[0]"),
         (parameters(one(), None), None, "required", "Parameters.parameter[0]"),
         (parameters({"resourceType": "Patient"}), None, "structure", "Parameters.parameter[1].resource"),
-        (parameters({"resourceType": "Bundle", "entry": [0]}), None, "structure", "Parameters.parameter[1].resource.entry[0]"),
+        (parameters({"resourceType": "Bundle", "entry": [0]}), None, "structure",
+         "Parameters.parameter[1].resource.entry[0]"),
         ({"resourceType": "Parameters"}, MONTH, "required", "Parameters"),
-        ({"resourceType": "Parameters", "parameter": [{"name": "reocrd"}]}, MONTH, "not-supported", "Parameters.parameter[0]"),
+        ({"resourceType": "Parameters", "parameter": [{"name": "reocrd"}]}, MONTH, "not-supported",
+         "Parameters.parameter[0]"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_refused_with_its_place(
@@ -150,8 +152,11 @@ def test_a_body_or_a_bundle_beyond_the_limit_is_refused(service: httpx.Client) -
     assert (many.status_code, outcome(many)[0]["code"]) == (413, "too-costly")
 
 
-@pytest.mark.parametrize("sent", ["", "application/xml", "application/fhir+xml", "text/json", f"{JSON}; charset=latin-1",
-                                  f"{FHIR}; fhirVersion=5.0", "multipart/form-data"])  # fmt: skip
+@pytest.mark.parametrize(
+    "sent",
+    ["", "application/xml", "application/fhir+xml", "text/json", "multipart/form-data", f"{JSON}; charset=latin-1",
+     f"{FHIR}; fhirVersion=5.0"],
+)  # fmt: skip
 def test_other_content_types_are_refused(service: httpx.Client, sent: str) -> None:
     answer = ask(service, one(), sent=sent)
     assert answer.status_code == 415
@@ -160,7 +165,8 @@ def test_other_content_types_are_refused(service: httpx.Client, sent: str) -> No
 
 @pytest.mark.parametrize(
     ("accept", "given"),
-    [("*/*", FHIR), ("", FHIR), ("application/*", FHIR), (f"{JSON};q=0.5, {FHIR}", FHIR), (f"{FHIR};q=0.1,{JSON}", JSON),
+    [("*/*", FHIR), ("", FHIR), ("application/*", FHIR), (f"{JSON};q=0.5, {FHIR}", FHIR),
+     (f"{FHIR};q=0.1,{JSON}", JSON),
      (f"{FHIR}; fhirVersion=4.0", FHIR), ("application/fhir+xml", None), ("text/html", None),
      (f"{FHIR}; fhirVersion=5.0", None)],
 )  # fmt: skip

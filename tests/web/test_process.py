@@ -1,0 +1,129 @@
+"""`bhi-fhir serve` as its own process: starts, answers, counts, stops; and says nothing that it should not."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from make_examples import FOLDER, MONTH
+from served import free_port, site
+
+SERVE = [sys.executable, "-m", "bhi_fhir.cli", "serve"]
+RECORD = (FOLDER / "general-bhi-in-order.json").read_bytes()
+
+
+@contextmanager
+def process(folder: Path, *options: str) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes], Path]]:
+    port, log = free_port(), folder.parent / "log"
+    with log.open("wb") as output:
+        command = [*SERVE, "--site", str(folder), "--port", str(port), *options]
+        running = subprocess.Popen(command, stdout=output, stderr=output)
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
+                _wait(client, running, log)
+                yield client, running, log
+        finally:
+            running.kill()
+            running.wait()
+
+
+def _wait(client: httpx.Client, running: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            client.get("/healthz")
+            return
+        except httpx.TransportError:
+            assert running.poll() is None, log.read_text()
+            time.sleep(0.1)
+    raise AssertionError(log.read_text())
+
+
+def evaluate(client: httpx.Client, record: bytes = RECORD) -> httpx.Response:
+    headers = {"content-type": "application/fhir+json"}
+    return client.post(f"/fhir/$evaluate-bhi?month={MONTH}", content=record, headers=headers)
+
+
+def test_it_starts_answers_and_stops_when_it_is_told(tmp_path: Path) -> None:
+    with process(site(tmp_path / "site"), "--open") as (client, running, log):
+        assert evaluate(client).status_code == 200
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(20) in (0, -signal.SIGTERM)
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+    (request,) = [line for line in lines if line["event"] == "request"]
+    assert {"route", "status", "ms", "request_id"} <= request.keys()
+    assert request["route"] == "/fhir/$evaluate-bhi"
+
+
+def test_logs_metrics_and_errors_hold_nothing_of_a_patient(tmp_path: Path) -> None:
+    with process(site(tmp_path / "site"), "--open") as (client, _, log):
+        evaluate(client)
+        answers = [evaluate(client, RECORD.replace(b'"Patient"', b'"Patent"')), evaluate(client, RECORD[:-50])]
+        answers.append(client.post(f"/fhir/Patient/walter/$evaluate-bhi?month={MONTH}&name=walter"))
+        answers.append(client.get("/fhir/Patient/walter?name=walter"))
+        answers.append(client.get("/metrics"))
+        said = log.read_text() + "".join(answer.text for answer in answers)
+    assert [answer.status_code for answer in answers] == [422, 400, 500, 404, 200]
+    assert 'bhi_fhir_requests_total{method="POST",route="/fhir/$evaluate-bhi",status="200"} 1.0' in answers[-1].text
+    for word in ("walter", "Walter", "Synthetic", "1S00E00AA"):
+        assert word not in said
+
+
+def test_several_workers_count_together(tmp_path: Path) -> None:
+    with process(site(tmp_path / "site"), "--open", "--workers", "2") as (client, running, _):
+        assert {evaluate(client).status_code for _ in range(10)} == {200}
+        time.sleep(0.2)
+        counts = {
+            line.rpartition(" ")[2]
+            for line in client.get("/metrics").text.splitlines()
+            if line.startswith("bhi_fhir_decisions_total")
+        }
+        assert counts == {"10.0"}
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(30) in (0, -signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ([], "Nobody has said who may call"),
+        (["--host", "0.0.0.0", "--open"], "Nobody has said who may call"),
+        (["--open", "--set", "serve.jwt.issuer=x"], "leave --open out"),
+        (["--open", "--set", "serve.nothing=1"], "serve.nothing"),
+        (["--open", "--set", "serve.tls.certificate=missing.pem"], "serve.tls"),
+    ],
+)
+def test_what_may_not_start_says_so_in_one_sentence(tmp_path: Path, options: list[str], sentence: str) -> None:
+    command = [*SERVE, "--site", str(site(tmp_path)), "--port", str(free_port()), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
+    with process(site(tmp_path / "site"), "--open") as (client, _, _log):
+        command = [*SERVE, "--site", str(tmp_path / "site"), "--open", "--port", str(client.base_url.port)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "Nothing can be served" in done.stderr) == (2, True)
+
+
+def test_the_other_commands_do_not_load_the_web() -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from bhi_fhir.cli import cli;"
+        f"r = CliRunner().invoke(cli, ['evaluate', '--site', 'mappings/sites/example', '--month', '{MONTH}', "
+        "'examples/patients/general-bhi-in-order.json']); assert r.exit_code == 0, r.output;"
+        "print(sorted(m for m in ('fastapi', 'uvicorn', 'prometheus_client', 'starlette') if m in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+    )
+    assert done.stdout.strip() == "[]"
