@@ -179,6 +179,66 @@ class Serve(_Strict):
     callers: dict[str, Caller] = Field(default_factory=dict)
 
 
+class SignIn(_Strict):
+    """How the service itself is registered as a client of an authorization server.
+
+    `auth`: "public" has PKCE only. `secret_*`: the client's secret, or its private key as PEM or JWK; by environment
+    or file, never from here. `auth_origins`: where the authorization server may be, such as
+    https://login.example.org, if that is not the origin of `iss`: what the server's configuration names elsewhere
+    is not asked. `scope`: "" is what the pages need.
+    """
+
+    client_id: str = ""
+    auth: Literal["public", "client_secret", "private_key_jwt"] = "public"
+    secret_env: str = ""
+    secret_file: str = ""
+    algorithm: Literal["ES384", "RS384"] = "ES384"
+    key_id: str = ""
+    auth_origins: list[str] = Field(default_factory=list)
+    scope: str = ""
+
+
+class Smart(SignIn):
+    """SMART App Launch: the clinician's page, opened by the EHR or by itself.
+
+    `iss`: other base URLs under which the same server, with the same patients, launches; fhir.base_url always
+    counts. `frame_ancestors`: origins of EHRs that may show the page in a frame. `idle_minutes`: a launch that
+    nobody uses for so long is over.
+    """
+
+    iss: list[str] = Field(default_factory=list)
+    frame_ancestors: list[str] = Field(default_factory=list)
+    idle_minutes: int = Field(default=30, ge=1, le=480)
+
+
+class Caseload(SignIn):
+    """The list of the month, behind the hospital's own sign-in (OpenID Connect).
+
+    `issuer`: of the id tokens. `claim`: which claim tells the groups of a person; `may_view`, `may_approve`,
+    `may_attest`: the groups that may. Nobody may what is not said.
+    """
+
+    issuer: str = ""
+    claim: str = "groups"
+    may_view: list[str] = Field(default_factory=list)
+    may_approve: list[str] = Field(default_factory=list)
+    may_attest: list[str] = Field(default_factory=list)
+    idle_minutes: int = Field(default=30, ge=1, le=480)
+
+
+class CdsClient(_Strict):
+    """An EHR that calls the CDS service: `iss` of its tokens, and where its public keys stand (their `jku`)."""
+
+    iss: str
+    jwks_url: str
+
+
+class Cds(_Strict):
+    """CDS Hooks. Without clients nobody is answered."""
+
+    clients: list[CdsClient] = Field(default_factory=list)
+
+
 class Site(_Strict):
     """What a site says."""
 
@@ -191,6 +251,9 @@ class Site(_Strict):
     claim: ClaimSettings = ClaimSettings()
     delivery: Delivery = Delivery()
     serve: Serve = Serve()
+    smart: Smart = Smart()
+    caseload: Caseload = Caseload()
+    cds: Cds = Cds()
 
     @field_validator("time_zone")
     @classmethod
@@ -249,6 +312,8 @@ _PATHS = (
     ("fhir", "client_certificate"),
     ("fhir", "client_key"),
     ("fhir", "auth", "secret_file"),
+    ("smart", "secret_file"),
+    ("caseload", "secret_file"),
 )
 
 

@@ -48,7 +48,11 @@ def reconcile(line: Line, wanted: Draft | None, seen: Seen, *, whole: bool, keye
         case Several(count):
             return _leave(line, f"{count} resources carry its identifier", "conflict")
         case Standing():
-            return _standing(_answered(line, seen), wanted, seen, whole=whole)
+            step = _standing(_answered(line, seen), wanted, seen, whole=whole)
+            undone = line.replaces is not None and step.line.draft != line.draft
+            if undone and step.action in ("keep", "rest") and age_s < ARRIVES:
+                return Step("hold", line, "a change of it was never answered, and may still arrive")
+            return step
         case Nothing(deleted):
             if (deleted or line.reference or line.state in _STOOD) and line.state != "withdrawn":
                 gone = _leave(line, "somebody has deleted it")

@@ -58,7 +58,7 @@ async def release(
 async def _to_release(delivery: Delivery, line: Line) -> Step:
     if line.state == "withdrawn":  # by a sync, since the person looked
         return Step("leave", line, "it was taken back: the record did not support it")
-    return await _step(delivery, line, line.draft, whole=True)
+    return await _step(delivery, line, line.replaces or line.draft, whole=True)
 
 
 async def resolve(delivery: Delivery, patient: str, line: Line, *, arrived: bool) -> None:

@@ -32,7 +32,7 @@ async def roster(client: BhiClient, desk: Desk) -> Roster:
     """Read the roster that the site names. UsageError or ServerError if it cannot be had."""
     kind, _, name = desk.site.roster.from_.partition(":")
     if kind == "file":
-        return Roster("file", _from_file(Path(name)))
+        return Roster("file", _from_file(desk.folder / name))
     if kind in ("group", "list"):
         body = await read(client, f"{kind.title()}/{name}")
         return Roster(f"{kind} {name}", _members(body, client.gate.base_url))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -84,7 +85,7 @@ def _sent(body: bytes) -> _Sent:
 
 def _parameters(sent: _Sent, named: str | None, most_entries: int, *, whole: bool) -> Asked:
     record, at = b"", ""
-    where = "Parameters"
+    months = [(named, "")] if named is not None else []
     for number, raw in enumerate(sent.parameter or ()):
         place = f"Parameters.parameter[{number}]"
         try:
@@ -92,16 +93,24 @@ def _parameters(sent: _Sent, named: str | None, most_entries: int, *, whole: boo
         except UNREADABLE:
             raise bad("structure", "The parameter has no name, or a value of another shape.", place) from None
         if each.name == "month":
-            named, where = each.value_date or each.value_string, place
-        elif each.name == RECORD and whole:
+            months.append((each.value_date or each.value_string, place))
+        elif each.name == RECORD and whole and not at:
             record, at = bytes(each.resource), f"{place}.resource"
         else:
-            raise bad("not-supported", "This operation does not know this parameter.", place)
+            raise bad("not-supported", "This operation does not take this parameter, or not twice.", place)
     if whole:
         if not at:
             raise bad("required", "The parameter record is missing: the patient's record as a Bundle.", "Parameters")
         _entries(record, at, most_entries)
-    return Asked(month(named, where), record, at or "Parameters")
+    return Asked(_one_month(months), record, at or "Parameters")
+
+
+def _one_month(said: Sequence[tuple[str | None, str]]) -> str:
+    """Of (month, where it stands; "" in the address)."""
+    months = {month(text, *filter(None, [place])) for text, place in said or [(None, "Parameters")]}
+    if len(months) > 1:
+        raise bad("invalid", "Two different months are named.", *filter(None, [said[-1][1]]))
+    return months.pop()
 
 
 def month(text: str | None, *at: str) -> str:

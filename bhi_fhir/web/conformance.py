@@ -53,14 +53,16 @@ async def operation(request: Request, name: str) -> Response:
     summary="By what rule a code is decided in a month (this month, if none is named)",
     response_class=Response,
     responses=documents.CONFORMANCE | documents.NOT_THERE,
+    openapi_extra={"parameters": [documents.MONTH]},
 )
-async def charge_item(request: Request, code: str, month: str | None = None) -> Response:
+async def charge_item(request: Request, code: str) -> Response:
     shared = service.of(request)
-    named = asked.month(month) if month is not None else f"{shared.today():%Y-%m}"
-    entry = next((each for each in catalogue(named).entries if each.code == code), None)
+    month = asked.month(request.query_params.get("month", f"{shared.today():%Y-%m}"))
+    shared.desk_for(month)
+    entry = next((each for each in catalogue(month).entries if each.code == code), None)
     if entry is None:
         raise bad("not-found", "This code is not modelled.", status=404)
-    return _answer(request, charge_item_definition(shared.site, entry, named))
+    return _answer(request, charge_item_definition(shared.site, entry, month))
 
 
 def _answer(request: Request, resource: Json) -> Response:

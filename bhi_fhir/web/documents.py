@@ -60,7 +60,7 @@ def _record() -> Json:
     return found
 
 
-_MONTH: Json = {
+MONTH: Json = {
     "name": "month",
     "in": "query",
     "description": "The calendar month; a Parameters may name it too.",
@@ -86,7 +86,7 @@ WHOLE: Json = {
 def body(content: Json, *, required: bool) -> Json:
     """For `openapi_extra`: the routes read body and month themselves, which FastAPI would take longer for than we."""
     return {
-        "parameters": [_MONTH],
+        "parameters": [MONTH],
         "requestBody": {"required": required, "content": {FHIR: content, JSON: content}},
         "security": _SECURITY,
     }
@@ -131,6 +131,10 @@ CONFORMANCE: dict[int | str, Json] = {
 }
 NOT_THERE: dict[int | str, Json] = {404: _refused("There is no such resource")}
 
+_FASTAPIS = {
+    "description": "Validation Error",
+    "content": {JSON: {"schema": {"$ref": "#/components/schemas/HTTPValidationError"}}},
+}
 _SECURITY: list[dict[str, list[str]]] = [{"token": []}, {"key": []}, {"certificate": []}]
 _SCHEMES = {
     "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT with SMART v2 system scopes"},
@@ -145,8 +149,13 @@ def install(app: FastAPI) -> None:
     def openapi() -> Json:
         if app.openapi_schema is None:
             made = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+            for operation in (each for path in made["paths"].values() for each in path.values()):
+                if operation["responses"].get("422") == _FASTAPIS:
+                    del operation["responses"][
+                        "422"
+                    ]  # what a path holds is text, and text is never refused by its shape
             parts = made.setdefault("components", {})
-            parts["schemas"] = parts.get("schemas", {}) | decision_schemas()
+            parts["schemas"] = decision_schemas()
             parts["securitySchemes"] = parts.get("securitySchemes", {}) | _SCHEMES
             app.openapi_schema = made
         return app.openapi_schema

@@ -33,6 +33,7 @@ def serve(site: Path, overrides: Iterable[str], *, host: str, port: int, workers
     is_open = may_start(settings, host, is_open=is_open)
     create_app(site, overrides, is_open=is_open)  # whatever is wrong with the site is said here, once
     _is_free(host, port)
+    tls = _tls(settings)
     os.environ[_CHOSEN] = json.dumps({"site": str(site), "overrides": overrides, "is_open": is_open})
     logs.configure()
     logs.event("serving", host=host, port=port, workers=workers)
@@ -48,7 +49,7 @@ def serve(site: Path, overrides: Iterable[str], *, host: str, port: int, workers
             server_header=False,
             proxy_headers=False,  # whose request it is decides: nobody may say so
             timeout_graceful_shutdown=settings.time_limit_s,
-            **_tls(settings),
+            **tls,
         )
 
 
@@ -95,13 +96,25 @@ def _is_free(host: str, port: int) -> None:
 
 
 def _tls(settings: Serve) -> dict[str, Any]:
+    """What uvicorn wants to know. UsageError for files that cannot be used."""
     tls = settings.tls
     if not tls.certificate:
         if tls.client_ca or tls.key:
             raise UsageError("serve.tls.certificate is missing")
         return {}
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls.certificate, tls.key or None, password=_no_passphrase)
+        if tls.client_ca:
+            context.load_verify_locations(cafile=tls.client_ca)
+    except (OSError, ValueError):
+        raise UsageError("serve.tls: certificate, key or client_ca cannot be read as PEM, or do not match") from None
     required = {"ssl_ca_certs": tls.client_ca, "ssl_cert_reqs": ssl.CERT_REQUIRED} if tls.client_ca else {}
     return {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.key or None, **required}
+
+
+def _no_passphrase() -> str:
+    raise ValueError("the key has a passphrase")
 
 
 @contextmanager

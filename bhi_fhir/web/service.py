@@ -11,12 +11,13 @@ from typing import cast
 
 from starlette.requests import HTTPConnection
 
-from bhi_fhir.errors import SiteError
+from bhi_fhir.errors import PolicyError, SiteError
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.office import Office, opened
 from bhi_fhir.jobs.patient_record import RecordReader
 from bhi_fhir.settings import Site
 from bhi_fhir.web.pool import Pool
+from bhi_fhir.web.problems import bad
 
 _DESKS = 24
 """Months that are kept at hand."""
@@ -45,10 +46,13 @@ class Service:
         return self.now().astimezone(self.site.zone).date()
 
     def desk_for(self, month: str) -> Desk:
-        """The site's desk for a month, "2026-03". ValueError for what is none."""
+        """The site's desk for a month, "2026-03". Problem 400 for one of which policy knows nothing."""
         desk = self._desks.get(month)
         if desk is None:
-            desk = self._desks[month] = self.desk.for_month(month)
+            try:
+                desk = self._desks[month] = self.desk.for_month(month)
+            except PolicyError:
+                raise bad("not-supported", f"Policy has no values for {month}.") from None
             if len(self._desks) > _DESKS:
                 self._desks.popitem(last=False)
         return desk

@@ -79,7 +79,7 @@ class Keys:
 
     async def _fetch(self) -> dict[str, Key]:
         try:
-            return _public_keys(await self._body())
+            return public_keys(await self._body())
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, msgspec.MsgspecError, OSError) as error:
             raise Unreachable("The keys of [serve.jwt] jwks_url cannot be had.") from error
 
@@ -102,7 +102,7 @@ class _Jwks(msgspec.Struct):
     keys: list[dict[str, Any]]
 
 
-def _public_keys(body: bytes) -> dict[str, Key]:
+def public_keys(body: bytes) -> dict[str, Key]:
     """By `kid`. What is not for signatures, symmetric, or of a kind that we do not know, is left out."""
     found: dict[str, Key] = {}
     for each in msgspec.json.decode(body, type=_Jwks).keys[:_MOST_KEYS]:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from delivery.charges import CLAIM, PLANNED
 from drafts.samples import SITE
 
 from bhi_fhir.delivery.dft import DftSink
@@ -46,9 +47,9 @@ WRITES = offers("read", "create", conditional=True)
 MILLENNIUM = offers("read", operations=("create", "credit"))
 
 
-async def sinks(served: Capabilities, folder: Path = Path(), **wanted: Any) -> list[Sink]:
+async def sinks(served: Capabilities, at: Path = Path(), **wanted: Any) -> list[Sink]:
     async with BhiClient(Connection("https://ehr.example.org/fhir")) as client:
-        return doors(Delivery.model_validate(wanted), folder, client, served, SITE, lambda: NOW)
+        return doors(Delivery.model_validate(wanted), at, client, served, SITE, lambda: NOW)
 
 
 async def names(served: Capabilities, **wanted: Any) -> list[str]:
@@ -82,8 +83,6 @@ async def test_a_sink_that_is_named_is_the_only_one_before_the_work_list(sink: s
 
 
 async def test_a_named_sink_that_the_server_does_not_offer_takes_nothing() -> None:
-    from delivery.charges import CLAIM, PLANNED
-
     fhir, work_list = await sinks(READS, sink="fhir")
     assert [fhir.takes(line.draft) for line in (PLANNED, CLAIM)] == [False, False]
     assert work_list.takes(PLANNED.draft)

@@ -386,6 +386,8 @@ async def test_an_approval_that_the_server_never_carried_out_is_none(
     there.faults.append(fault)
     assert await approve(site) == {"99492": "unknown"}
     happened = fault == "unheard"
+    assert await site.sync(A) == {"99492": "approved" if happened else "held"}
+    site.clock.later(2)
     assert await site.sync(A) == {"99492": "approved" if happened else "unchanged"}
     assert site.line("99492").approved_by == ("Ann Biller" if happened else "")
     assert await approve(site) == {"99492": "approved"}

@@ -105,6 +105,8 @@ def test_drafts_name_the_definitions_that_this_service_serves(service: httpx.Cli
         (parameters({"resourceType": "Patient"}), None, "structure", "Parameters.parameter[1].resource"),
         (parameters({"resourceType": "Bundle", "entry": [0]}), None, "structure",
          "Parameters.parameter[1].resource.entry[0]"),
+        (parameters(one()), "2026-08", "invalid", "Parameters.parameter[0]"),
+        (parameters(one()), "soon", "value", None),
         ({"resourceType": "Parameters"}, MONTH, "required", "Parameters"),
         ({"resourceType": "Parameters", "parameter": [{"name": "reocrd"}]}, MONTH, "not-supported",
          "Parameters.parameter[0]"),

@@ -19,6 +19,13 @@ from served import free_port, site
 SERVE = [sys.executable, "-m", "bhi_fhir.cli", "serve"]
 RECORD = (FOLDER / "general-bhi-in-order.json").read_bytes()
 
+BROKEN = json.dumps(
+    {
+        "resourceType": "Bundle",
+        "entry": [{"resource": {"resourceType": "Encounter", "id": "walter", "status": 7, "text": {"div": "Walter"}}}],
+    }
+).encode()
+
 
 @contextmanager
 def process(folder: Path, *options: str) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes], Path]]:
@@ -66,7 +73,7 @@ def test_it_starts_answers_and_stops_when_it_is_told(tmp_path: Path) -> None:
 def test_logs_metrics_and_errors_hold_nothing_of_a_patient(tmp_path: Path) -> None:
     with process(site(tmp_path / "site"), "--open") as (client, _, log):
         evaluate(client)
-        answers = [evaluate(client, RECORD.replace(b'"Patient"', b'"Patent"')), evaluate(client, RECORD[:-50])]
+        answers = [evaluate(client, BROKEN), evaluate(client, RECORD[:-50])]
         answers.append(client.post(f"/fhir/Patient/walter/$evaluate-bhi?month={MONTH}&name=walter"))
         answers.append(client.get("/fhir/Patient/walter?name=walter"))
         answers.append(client.get("/metrics"))

@@ -1,4 +1,4 @@
-"""What happens when there is too much, or too slow, or when a fault is met: the answer says so, and the rest goes on."""
+"""Too much, too slow, or a fault: the answer says so, and the rest goes on."""
 
 from __future__ import annotations
 

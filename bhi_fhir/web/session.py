@@ -1,0 +1,231 @@
+"""Who is signed in, on the server: in the ledger's database, sealed with the site's key, so that workers share it.
+
+The browser has one secret in a cookie. What it opens is a row each: a sign-in on its way, a launch (one patient of
+one EHR), the caseload. A row is found by a name of its own *and* the browser's secret, so that two patients in two
+tabs never mix, and an address alone opens nothing. What stands in the database opens nothing either: it has digests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+from starlette.requests import Request
+from starlette.responses import Response
+
+from bhi_fhir.delivery.ledger import Ledger
+from bhi_fhir.delivery.seal import Seal
+from bhi_fhir.delivery.writer import alone
+from bhi_fhir.errors import SiteError
+
+COOKIE = "__Host-bhi-fhir"
+LONGEST = timedelta(hours=9)
+"""A shift: so long does a session live, however much it is used."""
+
+_metadata = sa.MetaData()
+_sessions = sa.Table(
+    "web_sessions",
+    _metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("site", sa.String(64), nullable=False),
+    sa.Column("kind", sa.String(12), nullable=False),
+    sa.Column("browser", sa.String(64), nullable=False),
+    sa.Column("until", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("ends", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Index("web_sessions_of_a_browser", "site", "browser", "kind"),
+)
+_seen = sa.Table(
+    "web_seen",
+    _metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("until", sa.DateTime(timezone=True), nullable=False),
+)
+"""What may come once: the digest of a token's issuer and jti."""
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Session:
+    """One open row. `name` is what a page's address carries; `browser` the digest of the cookie's secret."""
+
+    name: str
+    kind: str
+    browser: str
+    data: dict[str, Any]
+
+
+class Sessions:
+    """One site's. Methods are short transactions in a thread. `idle`: how long an unused one of a kind stays."""
+
+    def __init__(self, ledger: Ledger, seal: Seal, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.engine = ledger.engine
+        self._site, self._seal, self._now = ledger.site, seal, now
+        try:
+            with alone(self.engine, "web sessions"):
+                _metadata.create_all(self.engine)
+        except sa.exc.SQLAlchemyError as error:
+            raise SiteError(f"[delivery] ledger: the database cannot be used ({type(error).__name__}).") from None
+
+    async def open(self, kind: str, browser: str, data: dict[str, Any], idle: timedelta, name: str = "") -> str:
+        """A new row for the browser with this secret; its name."""
+        name = name or secrets.token_urlsafe(16)
+        row = {
+            "key": self._key(kind, name),
+            "site": self._site,
+            "kind": kind,
+            "browser": digest(browser),
+            "until": self._now() + idle,
+            "ends": self._now() + LONGEST,
+            "sealed": self._seal.close(data),
+        }
+
+        def insert() -> None:
+            with self.engine.begin() as db:
+                self._sweep(db)
+                db.execute(sa.insert(_sessions).values(row))
+
+        await self._run(insert)
+        return name
+
+    async def find(self, kind: str, name: str, browser: str, idle: timedelta) -> Session | None:
+        """None for what is not there, is over, or is another browser's. Used, it lives on."""
+
+        def look() -> Session | None:
+            with self.engine.begin() as db:
+                row = db.execute(sa.select(_sessions).where(self._mine(kind, name, browser))).first()
+                if row is None:
+                    return None
+                until = min(self._now() + idle, _aware(row.ends))
+                db.execute(sa.update(_sessions).where(_sessions.c.key == row.key).values(until=until))
+            return Session(name, kind, row.browser, self._seal.open(row.sealed))
+
+        return await self._run(look)
+
+    async def take(self, kind: str, name: str, browser: str) -> Session | None:
+        """The same, and it is gone: of two who ask at once one gets it. Another browser's attempt uses it up too."""
+
+        def take() -> Session | None:
+            known = sa.and_(_sessions.c.key == self._key(kind, name), _sessions.c.until > self._now())
+            with self.engine.begin() as db:
+                row = db.execute(sa.delete(_sessions).where(known).returning(_sessions)).first()
+            if row is None or not secrets.compare_digest(row.browser, digest(browser)):
+                return None
+            return Session(name, kind, row.browser, self._seal.open(row.sealed))
+
+        return await self._run(take)
+
+    async def keep(self, session: Session, data: dict[str, Any]) -> None:
+        """What the row holds from now on; nothing where it is gone."""
+
+        def update() -> None:
+            with self.engine.begin() as db:
+                known = _sessions.c.key == self._key(session.kind, session.name)
+                db.execute(sa.update(_sessions).where(known).values(sealed=self._seal.close(data)))
+
+        await self._run(update)
+
+    async def close(self, session: Session) -> None:
+        def delete() -> None:
+            with self.engine.begin() as db:
+                db.execute(sa.delete(_sessions).where(_sessions.c.key == self._key(session.kind, session.name)))
+
+        await self._run(delete)
+
+    async def of_browser(self, browser: str) -> list[Session]:
+        """Everything that this browser has open, without its names, which only its pages know."""
+
+        def read() -> list[Session]:
+            mine = sa.and_(_sessions.c.browser == digest(browser), _sessions.c.site == self._site)
+            with self.engine.begin() as db:
+                rows = db.execute(sa.select(_sessions).where(mine, _sessions.c.until > self._now())).all()
+            return [Session("", row.kind, row.browser, self._seal.open(row.sealed)) for row in rows]
+
+        return await self._run(read) if browser else []
+
+    async def close_all(self, browser: str) -> None:
+        def delete() -> None:
+            with self.engine.begin() as db:
+                mine = sa.and_(_sessions.c.browser == digest(browser), _sessions.c.site == self._site)
+                db.execute(sa.delete(_sessions).where(mine))
+
+        await self._run(delete)
+
+    async def once(self, what: str, until: datetime) -> bool:
+        """Whether it comes for the first time. `until`: when it would not count any more anyway."""
+
+        def insert() -> bool:
+            with self.engine.begin() as db:
+                db.execute(sa.delete(_seen).where(_seen.c.until < self._now()))
+                known = db.execute(sa.select(_seen.c.key).where(_seen.c.key == digest(what))).first()
+                if known is None:
+                    db.execute(sa.insert(_seen).values(key=digest(what), until=until))
+            return known is None
+
+        try:
+            return await asyncio.to_thread(insert)
+        except sa.exc.IntegrityError:  # another worker's came at the same moment
+            return False
+
+    def _mine(self, kind: str, name: str, browser: str) -> sa.ColumnElement[bool]:
+        c = _sessions.c
+        return sa.and_(
+            c.key == self._key(kind, name), c.browser == digest(browser), c.until > self._now(), c.ends > self._now()
+        )
+
+    def _key(self, kind: str, name: str) -> str:
+        return digest(f"{self._site}\n{kind}\n{name}")
+
+    def _sweep(self, db: sa.Connection) -> None:
+        db.execute(sa.delete(_sessions).where(_sessions.c.until < self._now()))
+
+    async def _run(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return await asyncio.to_thread(call, *args, **kwargs)
+        except sa.exc.SQLAlchemyError as error:  # its text holds the statement and its parameters
+            raise SiteError(f"[delivery] ledger: the database failed ({type(error).__name__}).") from None
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+# -- the browser's secret ----------------------------------------------------------------------------
+
+
+def secret_of(request: Request) -> str:
+    return request.cookies.get(COOKIE, "")
+
+
+def new_secret() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def set_secret(request: Request, response: Response, secret: str) -> None:
+    """For this browser session. In a frame the cookie is the frame's own, apart for each EHR that frames us."""
+    response.headers.append("set-cookie", f"{COOKIE}={secret}; Path=/; Secure; HttpOnly; {_site_rule(request)}")
+
+
+def drop_secret(request: Request, response: Response) -> None:
+    response.headers.append("set-cookie", f"{COOKIE}=; Path=/; Max-Age=0; Secure; HttpOnly; {_site_rule(request)}")
+
+
+def _site_rule(request: Request) -> str:
+    match request.headers.get("sec-fetch-dest", ""):
+        case "iframe" | "frame":
+            return "SameSite=None; Partitioned"
+        case "document":
+            return "SameSite=Lax"
+    return "SameSite=None"  # an older browser within an EHR does not say where it is shown
