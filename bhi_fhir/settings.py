@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+import msgspec
+from msgspec import Meta
 
 from bhi_fhir.errors import SiteError
 from bhi_fhir.policy import Switches, policy
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Read by msgspec and not by pydantic: pydantic alone would be half of the time in which a command starts."""
 
 
-class FhirAuth(_Strict):
+class FhirAuth(_Strict, frozen=True):
     """How to authorise; secrets come by environment or file, never from here.
 
     `secret_*`: the password (basic), the token (bearer), the client's secret (client_secret) or its private key
@@ -37,7 +39,7 @@ class FhirAuth(_Strict):
     key_id: str = ""
 
 
-class Fhir(_Strict):
+class Fhir(_Strict, frozen=True):
     """The site's FHIR server.
 
     `timeout_s`: seconds without a byte; `deadline_s`: for one whole answer. `requests_per_second`: 0 is no
@@ -46,11 +48,11 @@ class Fhir(_Strict):
     """
 
     base_url: str = ""
-    aliases: list[str] = Field(default_factory=list)
-    concurrency: int = Field(default=8, ge=1, le=256)
-    requests_per_second: int = Field(default=0, ge=0, le=10_000)
-    timeout_s: int = Field(default=30, ge=1)
-    deadline_s: int = Field(default=120, ge=1)
+    aliases: list[str] = []
+    concurrency: Annotated[int, Meta(ge=1, le=256)] = 8
+    requests_per_second: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    timeout_s: Annotated[int, Meta(ge=1)] = 30
+    deadline_s: Annotated[int, Meta(ge=1)] = 120
     search: Literal["get", "post"] = "get"
     ca_file: str = ""
     client_certificate: str = ""
@@ -58,16 +60,18 @@ class Fhir(_Strict):
     auth: FhirAuth = FhirAuth()
 
 
-class Roster(_Strict):
-    from_: str = Field(default="care-team", alias="from", pattern=r"^(care-team|episode|(group|list|file):.+)$")
+class Roster(_Strict, frozen=True):
+    from_: Annotated[str, Meta(pattern=r"^(care-team|episode|(group|list|file):.+)$")] = msgspec.field(
+        default="care-team", name="from"
+    )
 
 
-class ClaimSettings(_Strict):
-    place_of_service: str = Field(default="11", pattern=r"^\d{2}$")
+class ClaimSettings(_Strict, frozen=True):
+    place_of_service: Annotated[str, Meta(pattern=r"^\d{2}$")] = "11"
     provider: str = ""
 
 
-class Dft(_Strict):
+class Dft(_Strict, frozen=True):
     """HL7 v2 DFT^P03 to the integration engine, over MLLP (`host`, `port`) or as files (`folder`).
 
     `review_queue`: the name of the charge-review queue that this interface feeds; without it only lines that a
@@ -77,9 +81,9 @@ class Dft(_Strict):
     """
 
     host: str = ""
-    port: int = Field(default=2575, ge=1, le=65535)
+    port: Annotated[int, Meta(ge=1, le=65535)] = 2575
     folder: str = ""
-    timeout_s: int = Field(default=30, ge=1)
+    timeout_s: Annotated[int, Meta(ge=1)] = 30
     sending_application: str = "BHI-FHIR"
     sending_facility: str = ""
     receiving_application: str = ""
@@ -92,13 +96,13 @@ class Dft(_Strict):
     ca_file: str = ""
 
 
-class Oracle(_Strict):
+class Oracle(_Strict, frozen=True):
     """`schedules`: the site's bill code schedule (code set 14002) for each kind of code."""
 
-    schedules: dict[Literal["CPT", "HCPCS", "ICD"], str] = Field(default_factory=dict)
+    schedules: dict[Literal["CPT", "HCPCS", "ICD"], str] = {}
 
 
-class Delivery(_Strict):
+class Delivery(_Strict, frozen=True):
     """Where drafts go, and what is kept of them on this machine.
 
     Relative paths, also in a sqlite URL, are relative to the folder of site.toml. `key_*`: the Fernet key
@@ -111,14 +115,14 @@ class Delivery(_Strict):
     key_env: str = ""
     key_file: str = "bhi-fhir.key"
     audit: str = "bhi-fhir-audit.ndjson"
-    keep_months: int = Field(default=84, ge=13)
+    keep_months: Annotated[int, Meta(ge=13)] = 84
     write_open_month: bool = False
     folder: str = ""
     dft: Dft = Dft()
     oracle: Oracle = Oracle()
 
 
-class Tls(_Strict):
+class Tls(_Strict, frozen=True):
     """The service's own TLS. `client_ca`: callers must show a certificate that these authorities signed."""
 
     certificate: str = ""
@@ -126,7 +130,7 @@ class Tls(_Strict):
     client_ca: str = ""
 
 
-class Jwt(_Strict):
+class Jwt(_Strict, frozen=True):
     """Bearer tokens of an authorization server: SMART v2 system scopes in `scope`.
 
     `audience`: what their `aud` must hold; "" is `serve.public_url` with /fhir.
@@ -135,12 +139,12 @@ class Jwt(_Strict):
     issuer: str = ""
     audience: str = ""
     jwks_url: str = ""
-    algorithms: list[Literal["ES256", "ES384", "RS256", "RS384", "PS256", "PS384"]] = Field(
-        default_factory=lambda: ["ES384", "RS384", "ES256", "RS256"], min_length=1
-    )
+    algorithms: Annotated[
+        tuple[Literal["ES256", "ES384", "RS256", "RS384", "PS256", "PS384"], ...], Meta(min_length=1)
+    ] = ("ES384", "RS384", "ES256", "RS256")
 
 
-class Caller(_Strict):
+class Caller(_Strict, frozen=True):
     """A caller without tokens, such as an older engine.
 
     `scope`: what it may, as in a token. `key_env`, `key_file`: where the SHA-256 of its API key stands, in hex.
@@ -154,7 +158,7 @@ class Caller(_Strict):
     certificate: str = ""
 
 
-class Serve(_Strict):
+class Serve(_Strict, frozen=True):
     """The HTTP service.
 
     `public_url`: how others reach it, such as https://bhi.example.org; drafts then name its ChargeItemDefinitions.
@@ -166,20 +170,20 @@ class Serve(_Strict):
 
     public_url: str = ""
     open_on_loopback: bool = False
-    max_body_mib: int = Field(default=8, ge=1, le=64)
-    max_entries: int = Field(default=5_000, ge=1)
-    time_limit_s: int = Field(default=60, ge=1)
-    threads: int = Field(default=2, ge=1, le=64)
-    waiting: int = Field(default=32, ge=0)
-    requests_per_minute: int = Field(default=600, ge=0)
+    max_body_mib: Annotated[int, Meta(ge=1, le=64)] = 8
+    max_entries: Annotated[int, Meta(ge=1)] = 5_000
+    time_limit_s: Annotated[int, Meta(ge=1)] = 60
+    threads: Annotated[int, Meta(ge=1, le=64)] = 2
+    waiting: Annotated[int, Meta(ge=0)] = 32
+    requests_per_minute: Annotated[int, Meta(ge=0)] = 600
     certificate_header: str = ""
-    certificate_proxies: list[str] = Field(default_factory=list)
+    certificate_proxies: list[str] = []
     tls: Tls = Tls()
     jwt: Jwt = Jwt()
-    callers: dict[str, Caller] = Field(default_factory=dict)
+    callers: dict[str, Caller] = {}
 
 
-class SignIn(_Strict):
+class SignIn(_Strict, frozen=True):
     """How the service itself is registered as a client of an authorization server.
 
     `auth`: "public" has PKCE only. `secret_*`: the client's secret, or its private key as PEM or JWK; by environment
@@ -194,11 +198,11 @@ class SignIn(_Strict):
     secret_file: str = ""
     algorithm: Literal["ES384", "RS384"] = "ES384"
     key_id: str = ""
-    auth_origins: list[str] = Field(default_factory=list)
+    auth_origins: list[str] = []
     scope: str = ""
 
 
-class Smart(SignIn):
+class Smart(SignIn, frozen=True):
     """SMART App Launch: the clinician's page, opened by the EHR or by itself.
 
     `iss`: other base URLs under which the same server, with the same patients, launches; fhir.base_url always
@@ -206,12 +210,12 @@ class Smart(SignIn):
     nobody uses for so long is over.
     """
 
-    iss: list[str] = Field(default_factory=list)
-    frame_ancestors: list[str] = Field(default_factory=list)
-    idle_minutes: int = Field(default=30, ge=1, le=480)
+    iss: list[str] = []
+    frame_ancestors: list[str] = []
+    idle_minutes: Annotated[int, Meta(ge=1, le=480)] = 30
 
 
-class Caseload(SignIn):
+class Caseload(SignIn, frozen=True):
     """The list of the month, behind the hospital's own sign-in (OpenID Connect).
 
     `issuer`: of the id tokens. `claim`: which claim tells the groups of a person; `may_view`, `may_approve`,
@@ -220,60 +224,40 @@ class Caseload(SignIn):
 
     issuer: str = ""
     claim: str = "groups"
-    may_view: list[str] = Field(default_factory=list)
-    may_approve: list[str] = Field(default_factory=list)
-    may_attest: list[str] = Field(default_factory=list)
-    idle_minutes: int = Field(default=30, ge=1, le=480)
+    may_view: list[str] = []
+    may_approve: list[str] = []
+    may_attest: list[str] = []
+    idle_minutes: Annotated[int, Meta(ge=1, le=480)] = 30
 
 
-class CdsClient(_Strict):
+class CdsClient(_Strict, frozen=True):
     """An EHR that calls the CDS service: `iss` of its tokens, and where its public keys stand (their `jku`)."""
 
     iss: str
     jwks_url: str
 
 
-class Cds(_Strict):
+class Cds(_Strict, frozen=True):
     """CDS Hooks. Without clients nobody is answered."""
 
-    clients: list[CdsClient] = Field(default_factory=list)
+    clients: list[CdsClient] = []
 
 
-class Site(_Strict):
+class Site(_Strict, frozen=True):
     """What a site says."""
 
-    name: str = Field(min_length=1)
+    name: Annotated[str, Meta(min_length=1)]
     time_zone: str
-    policy: dict[str, Any] = Field(default_factory=dict)
+    policy: dict[str, Any] = {}
     """Switches that differ from their defaults; `Site.switches` has all of them."""
     fhir: Fhir = Fhir()
-    roster: Roster = Roster.model_validate({})
+    roster: Roster = Roster()
     claim: ClaimSettings = ClaimSettings()
     delivery: Delivery = Delivery()
     serve: Serve = Serve()
     smart: Smart = Smart()
     caseload: Caseload = Caseload()
     cds: Cds = Cds()
-
-    @field_validator("time_zone")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError("is no IANA time zone such as America/Chicago") from error
-        return value
-
-    @field_validator("policy")
-    @classmethod
-    def _switches(cls, value: dict[str, Any]) -> dict[str, Any]:
-        known = policy().switches
-        for key, chosen in value.items():
-            if key not in known:
-                raise ValueError(f"{key} is not a known key")
-            if wrong := known[key].check(chosen):
-                raise ValueError(f"{key} {wrong}")
-        return value
 
     @property
     def zone(self) -> ZoneInfo:
@@ -302,9 +286,25 @@ def load_site(folder: Path, overrides: Iterable[str] = ()) -> Site:
     for keys in _PATHS:
         _from_here(table, folder, *keys)
     try:
-        return Site.model_validate(table)
-    except ValidationError as error:
-        raise SiteError(f"{where}: {_first(error)}") from error
+        return site_of(table)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise SiteError(f"{where}: {_said(str(error))}") from error
+
+
+def site_of(table: dict[str, Any]) -> Site:
+    """A site from what its file says. ValueError names the key."""
+    site = msgspec.convert(table, Site)
+    try:
+        ZoneInfo(site.time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("time_zone is no IANA time zone such as America/Chicago") from None
+    known = policy().switches
+    for key, chosen in site.policy.items():
+        if key not in known:
+            raise ValueError(f"policy.{key} is not a known key")
+        if wrong := known[key].check(chosen):
+            raise ValueError(f"policy.{key} {wrong}")
+    return site
 
 
 _PATHS = (
@@ -321,9 +321,10 @@ def _from_here(table: dict[str, Any], folder: Path, *keys: str) -> None:
     """A relative path is relative to site.toml, wherever the program is started."""
     *path, last = keys
     for part in path:
-        table = table.get(part, {})
-        if not isinstance(table, dict):
+        below = table.get(part)
+        if not isinstance(below, dict):
             return
+        table = below
     if isinstance(table.get(last), str) and table[last]:
         table[last] = str(folder / table[last])
 
@@ -344,12 +345,17 @@ def _override(table: dict[str, Any], text: str) -> None:
     table[last] = parsed
 
 
-_SAID = {"extra_forbidden": "is not a known key", "missing": "is missing"}
+_KEY = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
+_UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)`")
+_MISSING = re.compile(r"Object missing required field `([^`]*)`")
 
 
-def _first(error: ValidationError) -> str:
-    """The first problem in one sentence, without the value that caused it."""
-    problem = error.errors(include_url=False, include_input=False)[0]
-    key = ".".join(str(part) for part in problem["loc"])
-    said = _SAID.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
-    return f"{key} {said[0].lower()}{said[1:]}" if key else said
+def _said(problem: str) -> str:
+    """msgspec's first problem as one sentence that begins with the key; it never quotes the value."""
+    found = _KEY.search(problem)
+    place = found[1] if found else ""
+    plain = _KEY.sub("", problem)
+    for pattern, said in ((_UNKNOWN, "is not a known key"), (_MISSING, "is missing")):
+        if named := pattern.match(plain):
+            return f"{'.'.join(filter(None, (place, named[1])))} {said}"
+    return f"{place}: {plain[0].lower()}{plain[1:]}" if place else plain

@@ -11,13 +11,19 @@ from fastapi import APIRouter, FastAPI
 
 from bhi_fhir import __version__
 from bhi_fhir.jobs.desk import Desk
-from bhi_fhir.web import conformance, documents, evaluate, operations, problems
+from bhi_fhir.web import conformance, documents, evaluate, launch, operations, page, problems
 from bhi_fhir.web.callers import Callers
 from bhi_fhir.web.door import Door
 from bhi_fhir.web.pool import Pool
 from bhi_fhir.web.service import Service
 
-ROUTERS: tuple[APIRouter, ...] = (evaluate.router, conformance.router, operations.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    evaluate.router,
+    conformance.router,
+    operations.router,
+    launch.router,
+    page.router,
+)
 
 
 def create_app(site: Path, overrides: Iterable[str] = (), *, is_open: bool = False) -> FastAPI:
@@ -37,6 +43,7 @@ def create_app(site: Path, overrides: Iterable[str] = (), *, is_open: bool = Fal
     )
     app.state.service = Service(desk, Pool(serve.threads, serve.waiting))
     app.state.callers = Callers.of(desk.site, desk.folder, is_open=is_open)
+    app.state.launches = launch.Launches.of(desk)
     app.state.readiness = operations.Readiness()
     problems.install(app)
     for router in ROUTERS:

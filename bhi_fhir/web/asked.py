@@ -85,7 +85,7 @@ def _sent(body: bytes) -> _Sent:
 
 def _parameters(sent: _Sent, named: str | None, most_entries: int, *, whole: bool) -> Asked:
     record, at = b"", ""
-    months = [(named, "")] if named is not None else []
+    months: list[tuple[str | None, str]] = [(named, "")] if named is not None else []
     for number, raw in enumerate(sent.parameter or ()):
         place = f"Parameters.parameter[{number}]"
         try:

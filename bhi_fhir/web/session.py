@@ -123,6 +123,17 @@ class Sessions:
 
         return await self._run(take)
 
+    async def again(self, session: Session) -> dict[str, Any] | None:
+        """What the row holds now, should another worker have changed it."""
+
+        def read() -> dict[str, Any] | None:
+            known = _sessions.c.key == self._key(session.kind, session.name)
+            with self.engine.begin() as db:
+                row = db.execute(sa.select(_sessions.c.sealed).where(known)).first()
+            return self._seal.open(row.sealed) if row else None
+
+        return await self._run(read)
+
     async def keep(self, session: Session, data: dict[str, Any]) -> None:
         """What the row holds from now on; nothing where it is gone."""
 

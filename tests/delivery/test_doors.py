@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
 import pytest
 from delivery.charges import CLAIM, PLANNED
 from drafts.samples import SITE
@@ -49,7 +50,7 @@ MILLENNIUM = offers("read", operations=("create", "credit"))
 
 async def sinks(served: Capabilities, at: Path = Path(), **wanted: Any) -> list[Sink]:
     async with BhiClient(Connection("https://ehr.example.org/fhir")) as client:
-        return doors(Delivery.model_validate(wanted), at, client, served, SITE, lambda: NOW)
+        return doors(msgspec.convert(wanted, Delivery), at, client, served, SITE, lambda: NOW)
 
 
 async def names(served: Capabilities, **wanted: Any) -> list[str]:

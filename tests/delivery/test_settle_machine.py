@@ -214,5 +214,6 @@ def test_whatever_happens_in_whatever_order_the_promises_hold(kind: str) -> None
             deadline=None,
             suppress_health_check=list(HealthCheck),
             database=None,
+            report_multiple_bugs=False,
         )
         Machine.TestCase().runTest()

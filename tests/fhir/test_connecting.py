@@ -13,7 +13,7 @@ from bhi_fhir.errors import SiteError, UsageError
 from bhi_fhir.fhir.client import BhiClient
 from bhi_fhir.fhir.oauth import BackendServices
 from bhi_fhir.jobs.connecting import connection, public_jwks
-from bhi_fhir.settings import Site
+from bhi_fhir.settings import Site, site_of
 
 BASE = "https://ehr.example/fhir"
 KEY = ECKey.generate_key("P-384")
@@ -21,7 +21,7 @@ KEY = ECKey.generate_key("P-384")
 
 def site(auth: dict[str, Any] | None = None, **fhir: Any) -> Site:
     facts = {"base_url": BASE, "auth": auth or {}, **fhir}
-    return Site.model_validate({"name": "Test", "time_zone": "America/Chicago", "fhir": facts})
+    return site_of({"name": "Test", "time_zone": "America/Chicago", "fhir": facts})
 
 
 def test_every_setting_of_the_wire_arrives() -> None:

@@ -20,7 +20,7 @@ from bhi_fhir.fhir.oauth import BackendServices
 from bhi_fhir.fhir.reading import search
 from bhi_fhir.jobs.connecting import connection, public_jwks
 from bhi_fhir.jobs.local_server import START_UP_S, _free_port, _stop
-from bhi_fhir.settings import Site
+from bhi_fhir.settings import Site, site_of
 
 pytestmark = pytest.mark.server
 KEYS = {"ES384": ECKey.generate_key("P-384"), "RS384": RSAKey.generate_key(2048)}
@@ -29,7 +29,7 @@ STRANGER = ECKey.generate_key("P-384")
 
 def site(base_url: str, **auth: str) -> Site:
     facts = {"name": "Test", "time_zone": "America/Chicago", "fhir": {"base_url": base_url, "auth": auth}}
-    return Site.model_validate(facts)
+    return site_of(facts)
 
 
 def keyed(base_url: str, algorithm: str, key: ECKey | RSAKey, monkeypatch: pytest.MonkeyPatch, **more: str) -> Site:

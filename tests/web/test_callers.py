@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from fastapi import FastAPI, Response
 from joserfc import jwt
@@ -282,7 +283,7 @@ def test_scopes_cover_what_their_letters_say(granted: str, wanted: str, covers: 
 
 def test_nothing_starts_open_by_accident() -> None:
     nobody, loopback = Serve(), Serve(open_on_loopback=True)
-    somebody = Serve.model_validate({"jwt": {"issuer": ISSUER}})
+    somebody = msgspec.convert({"jwt": {"issuer": ISSUER}}, Serve)
     assert may_start(nobody, "127.0.0.1", is_open=True)
     assert may_start(loopback, "::1", is_open=False)
     assert may_start(somebody, "0.0.0.0", is_open=False) is False
