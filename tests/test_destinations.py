@@ -8,8 +8,8 @@ import io
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,11 @@ from hospital import NOW, Hospital
 from make_examples import MONTH
 
 import bhi_fhir.cli
+from bhi_fhir.delivery.fhir_sink import FhirSink
+from bhi_fhir.delivery.line import Receipt
+from bhi_fhir.errors import UsageError
+from bhi_fhir.jobs.approving import approve
+from bhi_fhir.jobs.desk import Desk
 
 pytestmark = pytest.mark.server
 
@@ -355,6 +360,46 @@ def test_what_the_server_refuses_goes_to_the_folder_and_says_so_and_is_not_tried
     assert hospital.drafts() == {}
 
 
+def test_what_is_only_not_sent_yet_is_on_nobodys_list(hospital: Hospital, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever entered it would charge it a second time."""
+    hospital.admit(FIRST)
+    for answer in (Receipt("unsent", reason="not now"), Receipt("refused", reason="not so", status=400)):
+        with monkeypatch.context() as busy:
+            busy.setattr(FhirSink, "create", _always(answer))
+            assert set(synced(hospital, status=3).values()) == {"refused"}
+        assert by_hand(hospital) == []
+        assert shown(hospital)[0]["todo"] == answer.reason
+    assert set(synced(hospital).values()) == {"created"}
+
+
+def test_of_merged_records_the_new_one_waits_until_the_old_ones_charge_is_taken_back(
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = hospital.admit(FIRST)
+    hospital.sync()
+    new = f"{old}-new"
+    hospital.put({**hospital.get(old), "id": new.rpartition("/")[2]})
+    hospital.change(old, active=False, link=[{"other": {"reference": new}, "type": "replaced-by"}])
+    with monkeypatch.context() as busy:
+        busy.setattr(FhirSink, "change", _always(Receipt("refused", reason="not now", status=403)))
+        (month,) = hospital.sync().months()
+    assert {d.outcome for d in month.delivered} == {"refused", "held"}
+    assert [c["status"] for c in _charges(hospital, old, new)] == ["planned"]
+    hospital.sync()
+    assert sorted(c["status"] for c in _charges(hospital, old, new)) == ["aborted", "planned"]
+
+
+def _charges(hospital: Hospital, *patients: str) -> list[dict[str, Any]]:
+    return [each for each in hospital.all("ChargeItem") if each["subject"]["reference"] in patients]
+
+
+def _always(answer: Receipt) -> Callable[..., Awaitable[Any]]:
+    async def answers(sink: FhirSink, lines: Any, *draft: Any) -> Any:
+        return answer if draft else [answer for _ in lines]
+
+    return answers
+
+
 # -- a site that changes ----------------------------------------------------------------------------------
 
 
@@ -378,3 +423,30 @@ def test_what_waited_for_approval_goes_by_the_new_door_of_the_site(hospital: Hos
     assert synced(hospital)["99492"] == "created"
     assert hospital.drafts()["99492"]["status"] == "planned"
     assert listener.messages == []
+
+
+# -- two at once ------------------------------------------------------------------------------------------
+
+
+def test_an_approval_and_a_sync_at_the_same_moment_never_take_each_other_for_a_stranger(hospital: Hospital) -> None:
+    hospital.admit(LONG)
+    for minutes in (100, 150, 200, 250):
+        hospital.lasts("Encounter/james-work-1", minutes)
+        at_once = [
+            threading.Thread(target=run, args=(hospital, "sync", "--write")),
+            threading.Thread(target=asyncio.run, args=(_approve(hospital),)),
+        ]
+        for thread in at_once:
+            thread.start()
+        for thread in at_once:
+            thread.join()
+        (month,) = hospital.sync().months()
+        assert all("somebody" not in said.reason for said in month.delivered)
+        stands = {code: charge["status"] for code, charge in hospital.drafts().items()}
+        says = {row["code"]: "billable" if row["state"] == "approved" else "planned" for row in shown(hospital)}
+        assert stands == says
+
+
+async def _approve(hospital: Hospital) -> None:
+    with suppress(UsageError):  # before the first sync there is nothing to approve
+        await approve(Desk.open(hospital.folder, MONTH), "Ann Biller", NOW, code="99494")

@@ -5,16 +5,17 @@ The field names are the JSON of `bhi-fhir evaluate --format json`; minutes and u
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
 from typing import Literal
+
+from bhi_fhir.domain.value import value
 
 Outcome = Literal["met", "not-met", "unknown"]
 Status = Literal["billable", "needs-review", "not-billable"]
 Level = Literal["block", "review"]
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Finding:
     """One requirement's answer: what it is, why in one sentence, by which source, on which evidence."""
 
@@ -34,7 +35,7 @@ class Finding:
         return self.outcome != "met"
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class NotCounted:
     """Work, or the part of it, that does not count: whole minutes (None where unreadable) and one reason."""
 
@@ -44,7 +45,7 @@ class NotCounted:
     because: str
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class NextTier:
     """The next code that more minutes would reach."""
 
@@ -53,7 +54,7 @@ class NextTier:
     missing: int
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Minutes:
     counted: int = 0
     not_counted: tuple[NotCounted, ...] = ()
@@ -61,7 +62,7 @@ class Minutes:
     sources: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Episode:
     """The CoCM episode that the month belongs to."""
 
@@ -69,7 +70,7 @@ class Episode:
     kind: Literal["initial", "later"]
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Line:
     """What would be drafted (billable) or what a person must look at (needs-review)."""
 
@@ -83,7 +84,7 @@ class Line:
     """For services of a day: the units of each day. Empty for a monthly service."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Candidate:
     """One code with every requirement's finding."""
 
@@ -101,7 +102,7 @@ class Candidate:
         return sum(f.open for f in self.findings)
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Decision:
     """One patient's calendar month."""
 

@@ -6,11 +6,12 @@ References are strings: "Type/id", else the fullUrl under which the resource sto
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, timedelta
 from enum import StrEnum
 
 from bhi_fhir.domain.time import ALWAYS, Moment, Period, Span
+from bhi_fhir.domain.value import value
 
 ANYBODY = "*"
 """In a consent's `names`: whoever bills."""
@@ -31,7 +32,7 @@ class Role(StrEnum):
     ADMINISTRATIVE = "administrative-staff"
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class SetAside:
     """A record that could not be read: where it stood and why. Never patient data."""
 
@@ -41,7 +42,7 @@ class SetAside:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Withheld:
     """A part of the record that could not be read whole.
 
@@ -54,7 +55,7 @@ class Withheld:
     """The day from which the missing resource speaks ("2026-03-04"), where that much of it can be read."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Person:
     """What a practitioner is, by NUCC code: e.g. {"physician", "psychiatric-prescriber"}. Empty: nothing says."""
 
@@ -63,7 +64,7 @@ class Person:
     organizations: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Member:
     """A place on a team. `person` None: nobody is named; `roles` empty: no map knows the role."""
 
@@ -72,7 +73,7 @@ class Member:
     period: Period = ALWAYS
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Team:
     """A care team. `certain` is False for one that is ended without an end date.
 
@@ -90,7 +91,7 @@ class Team:
         return max(self.period.opens, member.period.opens), min(self.period.closes, member.period.closes)
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Activity:
     """A piece of work, or something that no map can place (`kinds` empty).
 
@@ -121,7 +122,7 @@ class Activity:
             object.__setattr__(self, "span", (self.when.earliest, self.when.earliest + self.duration))
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Visit:
     """A finished visit with a code that may open BHI. `group`: see mappings/base/initiating-visits."""
 
@@ -131,7 +132,7 @@ class Visit:
     when: Moment | None
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class OtherService:
     """Time of a separately billed service, which is not BHI time for the same person."""
 
@@ -140,7 +141,7 @@ class OtherService:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Stay:
     """An inpatient stay or an emergency visit."""
 
@@ -152,7 +153,7 @@ class Stay:
     """None: the record does not say whether it took place."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Consent:
     """A permission, a refusal, or a consent that no map can place.
 
@@ -172,7 +173,7 @@ class Consent:
     doubt: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Screening:
     """A rating scale. `scale` "" where no map knows the questionnaire; `total` None where it cannot be scored."""
 
@@ -186,7 +187,7 @@ class Screening:
     remark: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Diagnosis:
     """A condition. `behavioral` None: coded only in a way that no map knows."""
 
@@ -198,7 +199,7 @@ class Diagnosis:
     risk: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Charge:
     """A service that is already charged. `when` None: the record does not say for which month."""
 
@@ -210,7 +211,7 @@ class Charge:
     doubt: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Cover:
     """An insurance. `medicare` None: no map knows the payer's type."""
 
@@ -221,7 +222,7 @@ class Cover:
     doubt: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class CareEpisode:
     """An EpisodeOfCare of a BHI program."""
 
@@ -231,7 +232,7 @@ class CareEpisode:
     doubt: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Attestation:
     """What a named person vouches for: that a review requirement of one patient's month is met.
 
@@ -245,7 +246,7 @@ class Attestation:
     reference: str
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Chart:
     """Everything about one patient that a month's decision may rest on."""
 

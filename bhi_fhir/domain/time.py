@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
+
+from bhi_fhir.domain.value import value
 
 Span = tuple[datetime, datetime]
 """A half-open stretch of time, both ends UTC."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Moment:
     """A FHIR date or dateTime: when something was, as exactly as the record says.
 
@@ -38,7 +40,7 @@ class Moment:
         return self.latest - self.earliest <= timedelta(hours=25)
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Period:
     """A FHIR Period. A missing end is open; the end's own day or instant is still inside."""
 
@@ -66,12 +68,16 @@ END = datetime(9999, 12, 30, tzinfo=UTC)
 ALWAYS = Period()
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@value(order=True)
 class ServiceMonth:
     """One calendar month in the practice's own time: [first local midnight, the next month's)."""
 
     index: int
     zone: ZoneInfo
+    span: Span = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "span", _month_span(self.index, self.zone))
 
     @classmethod
     def parse(cls, text: str, zone: ZoneInfo) -> ServiceMonth:
@@ -95,10 +101,6 @@ class ServiceMonth:
     @property
     def last_day(self) -> date:
         return _first_day(self.index + 1) - timedelta(days=1)
-
-    @property
-    def span(self) -> Span:
-        return _month_span(self.index, self.zone)
 
     def holds(self, moment: Moment | None) -> bool:
         """True if the moment lies in this month for certain: an instant, a day, or this very month."""

@@ -174,6 +174,9 @@ def table(console: Console, rows: Sequence[Standing]) -> None:
 
 
 def by_hand(desk: Desk) -> str:
-    """CSV of what no destination took: people enter it, correct it or take it back."""
-    listed = [n for _, n in _lines(desk) if n.sink in ("", "worklist")]
+    """CSV of the work list: people enter it, correct it or take it back.
+
+    Not of what is only not sent yet: the next run sends it, and it would stand there twice.
+    """
+    listed = [n for _, n in _lines(desk) if n.sink == "worklist"]
     return work_list.as_csv(work_list.rows(listed))

@@ -97,8 +97,12 @@ class MonthWork:
             set_aside=decided.set_aside,
         )
         try:
-            before = [d for other in sorted(known_as - {patient}) for d in await self._settled(Wanted(other, month))]
-            if any(said.outcome not in ("withdrawn", "refused") for said in before):
+            before = [
+                d
+                for other in sorted(known_as - {patient})
+                for d in await self._settled(Wanted(other, month, whole=wanted.whole))
+            ]
+            if any(said.outcome != "withdrawn" for said in before):
                 wanted = replace(wanted, blocked="the record was merged, and a charge under its old number stands")
             delivered = [*before, *await self._settled(wanted)]
         except ServerError as error:

@@ -19,9 +19,7 @@ from bhi_fhir.mapping.reading import PatientRows, Reading
 from bhi_fhir.mapping.record import SUBJECT, Record
 from bhi_fhir.mapping.screenings import screenings
 from bhi_fhir.mapping.teams import care_episodes, teams
-from bhi_fhir.mapping.work import activities, other_services, stays, visits
-from bhi_fhir.views import Row
-from bhi_fhir.views.common import Coding
+from bhi_fhir.mapping.work import work
 from bhi_fhir.views.patient import Patient
 
 _Fact = TypeVar("_Fact")
@@ -51,27 +49,29 @@ def charts(record: Record, reading: Reading) -> Charts:
 def _by_patient(record: Record) -> dict[str, PatientRows]:
     rows: dict[str, PatientRows] = defaultdict(PatientRows)
     for key, row in record.rows.items():
-        kind = type(row).__name__
-        if isinstance(row, Patient) and "#" not in key:
+        if "#" in key:
+            continue
+        if isinstance(row, Patient):
             rows[record.survivor(key)].take(key, row)
-        elif kind in SUBJECT and "#" not in key:
+        elif type(row).__name__ in SUBJECT:
             patient = record.patient(row, key)
             if patient is None:
                 record.names_nobody(key, row)
-            elif record.type_of(patient) not in ("Group", "Device", "Location"):
+            elif patient in rows or record.type_of(patient) not in ("Group", "Device", "Location"):
                 rows[patient].take(key, row)
     return rows
 
 
 def _chart(patient: str, rows: PatientRows, staff: dict[str, Person], reading: Reading) -> Chart:
+    done = work(rows, reading)
     return Chart(
         patient=patient,
         people=staff,
         teams=_sorted(teams(rows, reading)),
-        activities=_sorted(activities(rows, reading)),
-        visits=_sorted(visits(rows, reading)),
-        other_services=_sorted(other_services(rows, reading)),
-        stays=_sorted(stays(rows, reading)),
+        activities=_sorted(done.activities),
+        visits=_sorted(done.visits),
+        other_services=_sorted(done.other_services),
+        stays=_sorted(done.stays),
         consents=_sorted(consents(rows, reading)),
         screenings=_sorted(screenings(rows, reading)),
         diagnoses=_sorted(diagnoses(rows, reading)),
@@ -109,9 +109,11 @@ def _death(rows: PatientRows, reading: Reading) -> Moment | None:
 
 def _security(rows: PatientRows) -> tuple[tuple[str, str, str], ...]:
     return tuple(
-        sorted((key, label.system or "", label.code) for key, row in rows.all() for label in _labels(row) if label.code)
+        sorted(
+            (key, label.system or "", label.code)
+            for key, row in rows.all()
+            if row.meta and row.meta.security
+            for label in row.meta.security
+            if label.code
+        )
     )
-
-
-def _labels(row: Row) -> list[Coding]:
-    return (row.meta.security or []) if row.meta else []

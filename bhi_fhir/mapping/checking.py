@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from bhi_fhir.domain.value import value
 from bhi_fhir.errors import MappingError
 
 _FACTS = ("equal", "equivalent")
@@ -19,7 +19,7 @@ _GENERATED = {"scale", "scale-highest", "score"}
 """Targets that no ValueSet lists: their codes are named by the scales' own maps."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Entry:
     """One code of one file. `means` is the group or the project's code that it stands for."""
 
@@ -31,7 +31,7 @@ class Entry:
     """"", or adds-to-base, repeats-base, differs-from-base, hint, twice, to-be-set"""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Checked:
     files: tuple[str, ...]
     entries: tuple[Entry, ...]

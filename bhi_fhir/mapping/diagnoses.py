@@ -8,7 +8,7 @@ from dataclasses import replace
 from bhi_fhir.domain.record import Diagnosis
 from bhi_fhir.domain.time import Moment, Period
 from bhi_fhir.mapping.reading import PatientRows, Reading
-from bhi_fhir.mapping.terminology import ICD10
+from bhi_fhir.mapping.terminology import ICD10, Codings, codings
 from bhi_fhir.views.common import CodeableConcept, PeriodPart
 from bhi_fhir.views.condition import Condition
 from bhi_fhir.views.encounter import Encounter
@@ -47,14 +47,20 @@ def _diagnosis(key: str, row: Condition, verification: set[str], reading: Readin
 
 
 def _coded(key: str, concept: CodeableConcept | None, period: Period, doubt: str, reading: Reading) -> Diagnosis:
-    behavioral: bool | None = None
-    if reading.terms.holds("behavioral-diagnosis", concept):
-        behavioral = True
-    elif reading.terms.knows_system("behavioral-diagnosis", concept):
-        behavioral = False
-    icd10 = next((code for system, code in reading.terms.codes(concept) if system == ICD10), "")
-    risk = reading.terms.holds("suicide-or-overdose-risk", concept)
+    behavioral, icd10, risk = reading.terms.once(_meaning, codings([concept]), reading)
     return Diagnosis(key, behavioral, period, doubt, icd10, risk)
+
+
+def _meaning(coded: Codings, reading: Reading) -> tuple[bool | None, str, bool]:
+    """(is it behavioral, None if no map knows; its ICD-10 code; is it a suicide or overdose risk)."""
+    terms, concepts = reading.terms, [CodeableConcept(found) for found in coded]
+    behavioral: bool | None = None
+    if terms.holds("behavioral-diagnosis", *concepts):
+        behavioral = True
+    elif terms.knows_system("behavioral-diagnosis", *concepts):
+        behavioral = False
+    icd10 = next((code for system, code in terms.codes(*concepts) if system == ICD10), "")
+    return behavioral, icd10, terms.holds("suicide-or-overdose-risk", *concepts)
 
 
 def _in_force(row: Condition, reading: Reading) -> Period:
@@ -70,6 +76,8 @@ def _in_force(row: Condition, reading: Reading) -> Period:
 
 def _of_encounter(key: str, row: Encounter, known: set[str], reading: Reading) -> Iterator[Diagnosis]:
     """A behavioral reason is a diagnosis recorded then; what no map knows raises doubt only on its own days."""
+    if not row.reason_code and not row.diagnosis:
+        return
     period = reading.clock.period(row.period)
     if period.start is None:
         return

@@ -14,6 +14,7 @@ _INSTANT = re.compile(
     r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::(?P<seconds>\d{2})(?:\.\d+)?)?(?P<zone>Z|[+-]\d{2}:?\d{2})?",
     re.ASCII,
 )
+_KEPT = 100_000
 _YEARS = range(1800, 9000)
 _USUAL = {"--T::-:", "--T::+:", "--T::Z"}
 """Every third character from the fifth on, of 2026-03-02T08:30:00-06:00 and with Z."""
@@ -30,6 +31,7 @@ class Clock:
         self.assumed = 0
         """How many dateTimes had no zone and were read in the site's."""
         self._seen: dict[str, Moment | None] = {}
+        self._periods: dict[tuple[str | None, str | None], Period] = {}
 
     def moment(self, text: str | None) -> Moment | None:
         """A Moment, or None where the text is missing or no date at all."""
@@ -41,14 +43,20 @@ class Clock:
             found = self._read(text.strip())
         except (ValueError, OverflowError):
             found = None
-        if len(self._seen) < 100_000:
+        if len(self._seen) < _KEPT:
             self._seen[text] = found
         return found
 
     def period(self, part: PeriodPart | None) -> Period:
         if part is None:
             return ALWAYS
-        return Period(self.moment(part.start), self.moment(part.end))
+        key = part.start, part.end
+        found = self._periods.get(key)
+        if found is None:
+            found = Period(self.moment(part.start), self.moment(part.end))
+            if len(self._periods) < _KEPT:
+                self._periods[key] = found
+        return found
 
     def can_read(self, text: str | None) -> bool:
         """False for a date that is given and is none; the sentinels of other systems are no date and mean none."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from bhi_fhir.domain.record import Withheld
 from bhi_fhir.domain.time import Span
+from bhi_fhir.domain.value import value
 from bhi_fhir.mapping.moments import Clock
 from bhi_fhir.mapping.record import Record
 from bhi_fhir.mapping.site_reading import AS_USUAL, SiteReading
@@ -18,7 +20,7 @@ from bhi_fhir.views.common import PeriodPart
 _R = TypeVar("_R", bound=Row)
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Reading:
     record: Record
     terms: Terminology
@@ -36,11 +38,11 @@ class Reading:
 class PatientRows:
     """One patient's resources: (key, row) by view."""
 
-    by_type: dict[type[Row], list[tuple[str, Row]]] = field(default_factory=dict)
+    by_type: dict[type[Row], list[tuple[str, Row]]] = field(default_factory=lambda: defaultdict(list))
     withheld: list[Withheld] = field(default_factory=list)
 
     def take(self, key: str, row: Row) -> None:
-        self.by_type.setdefault(type(row), []).append((key, row))
+        self.by_type[type(row)].append((key, row))
 
     def of(self, view: type[_R]) -> list[tuple[str, _R]]:
         return self.by_type.get(view, [])  # type: ignore[return-value]  # take() files rows by their own type

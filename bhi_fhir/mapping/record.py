@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import msgspec
 
 from bhi_fhir.domain.record import SetAside, Withheld
+from bhi_fhir.domain.value import value
 from bhi_fhir.mapping.terminology import NPI
 from bhi_fhir.views import VIEWS, Row
 from bhi_fhir.views.care_team import CareTeam
@@ -74,7 +75,7 @@ _VERSION = re.compile(r"[0-9]{1,18}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Source:
     """One resource as it came: from which file, where in it, under which fullUrl."""
 

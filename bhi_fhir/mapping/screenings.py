@@ -58,7 +58,7 @@ def _scored(
     scores: list[int | None], given: int | None, remark: str, scale: str, reading: Reading
 ) -> tuple[int | None, str]:
     """(total, remark) of a scale all of whose items are answered; `given` and `remark`: what it states itself."""
-    if not all(_within(score, scale, "item", reading) for score in scores):
+    if not _within(scores, scale, "item", reading):
         return None, "an answer is outside its item's range"
     if None in scores:
         return given, remark or ("" if given is not None else "an answer cannot be scored")
@@ -70,15 +70,15 @@ def _scored(
 
 def _stated(total: int | None, scale: str, reading: Reading) -> tuple[int | None, str]:
     """(total, remark): a total that the scale cannot have is none that can be read."""
-    if _within(total, scale, "total", reading):
+    if _within([total], scale, "total", reading):
         return total, ""
     return None, f"its stated total {total} is outside the scale's range"
 
 
-def _within(value: int | None, scale: str, part: str, reading: Reading) -> bool:
-    """Can this part of the scale have this value? Where no map knows its highest, it may have any."""
+def _within(values: list[int | None], scale: str, part: str, reading: Reading) -> bool:
+    """Can this part of the scale have these values? Where no map knows its highest, it may have any."""
     highest = reading.terms.once(_highest, (scale, part), reading.terms)
-    return value is None or highest is None or 0 <= value <= highest
+    return highest is None or all(value is None or 0 <= value <= highest for value in values)
 
 
 def _highest(asked: tuple[str, str], terms: Terminology) -> int | None:
@@ -198,7 +198,11 @@ def _flat(items: Iterable[Item]) -> Iterator[Item]:
 def _has_value(answer: Answer, terms: Terminology) -> bool:
     """Is it answered? "Asked but declined" is no answer; a coding with a display alone is one that nobody can score."""
     coding = answer.value_coding
-    if coding and (coding.code or coding.display) and not terms.holds(_NO_ANSWER, _concept(coding)):
+    if (
+        coding
+        and (coding.code or coding.display)
+        and not terms.once(_is_no_answer, (coding.system, coding.code), terms)
+    ):
         return True
     return any(
         v is not None
@@ -212,14 +216,13 @@ def _has_value(answer: Answer, terms: Terminology) -> bool:
     )
 
 
-def _scores(asked: tuple[str | None, str | None], terms: Terminology) -> list[Decimal]:
+def _is_no_answer(asked: tuple[str | None, str | None], terms: Terminology) -> bool:
+    return terms.holds(_NO_ANSWER, CodeableConcept((Coding(*asked),)))
+
+
+def _scored_by(asked: tuple[str | None, str | None], terms: Terminology) -> int | None:
     codes, _ = terms.translate("score", CodeableConcept((Coding(*asked),)))
-    return [Decimal(code) for code in sorted(codes)]
-
-
-def _concept(coding: Coding) -> CodeableConcept:
-    """The code of an answer without what stands beside it."""
-    return CodeableConcept((Coding(coding.system, coding.code),))
+    return next((n for code in sorted(codes) if (n := whole(Decimal(code))) is not None), None)
 
 
 def _number(answers: list[Answer], reading: Reading) -> int | None:
@@ -233,7 +236,7 @@ def _number(answers: list[Answer], reading: Reading) -> int | None:
         if extension.url in _ORDINAL:
             values += [extension.value_decimal, extension.value_integer]
     if coding:
-        values += reading.terms.once(_scores, (coding.system, coding.code), reading.terms)
+        values.append(reading.terms.once(_scored_by, (coding.system, coding.code), reading.terms))
     if answer.value_boolean is not None:
         values.append(int(answer.value_boolean))
     return next((n for v in values if (n := whole(v)) is not None), None)

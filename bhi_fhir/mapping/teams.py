@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from bhi_fhir.domain.record import CareEpisode, Member, Program, Role, Team
 from bhi_fhir.mapping.reading import PatientRows, Reading
+from bhi_fhir.mapping.terminology import Codings, codings
 from bhi_fhir.views.care_team import CareTeam, Participant
+from bhi_fhir.views.common import CodeableConcept
 from bhi_fhir.views.episode_of_care import EpisodeOfCare
 
 _NO_PRACTITIONER = ("Patient", "RelatedPerson")
@@ -34,14 +36,17 @@ def teams(rows: PatientRows, reading: Reading) -> Iterator[Team]:
 
 
 def _member(participant: Participant, team: str, reading: Reading) -> Member | None:
-    reference = participant.member
-    named = reading.record.resolve(reference, team) or ""
-    if reading.record.type_of(named) in _NO_PRACTITIONER:
+    record, reference = reading.record, participant.member
+    person = record.person(reference, team)
+    if person is None and record.type_of(record.resolve(reference, team) or "") in _NO_PRACTITIONER:
         return None
-    codes, _ = reading.terms.translate("team-role", *(participant.role or ()))
-    person = reading.record.person(reference, team)
-    roles = frozenset(Role(c) for c in codes) or roles_elsewhere(person, reading)
+    roles = reading.terms.once(_roles, codings(participant.role or ()), reading) or roles_elsewhere(person, reading)
     return Member(person, roles, reading.clock.period(participant.period))
+
+
+def _roles(coded: Codings, reading: Reading) -> frozenset[Role]:
+    codes, _ = reading.terms.translate("team-role", *map(CodeableConcept, coded))
+    return frozenset(Role(c) for c in codes)
 
 
 def roles_elsewhere(person: str | None, reading: Reading) -> frozenset[Role]:

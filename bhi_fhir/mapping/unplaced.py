@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 
 from bhi_fhir.domain.time import whole_minutes
+from bhi_fhir.domain.value import value
 from bhi_fhir.mapping.consents import kinds_of
 from bhi_fhir.mapping.reading import PatientRows, Reading
 from bhi_fhir.mapping.screenings import scale_of
@@ -25,7 +25,7 @@ from bhi_fhir.views.procedure import Procedure
 from bhi_fhir.views.questionnaire_response import QuestionnaireResponse
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Seen:
     """One concept in one resource. `placed`: some map knows it. `duration`: the time that hangs on it."""
 
@@ -36,7 +36,7 @@ class Seen:
     duration: timedelta = timedelta()
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Unplaced:
     """A code that no map knows. `code` "" where there is only text, which is never shown: it may name people."""
 
@@ -48,7 +48,7 @@ class Unplaced:
     minutes: int
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Report:
     """`minutes` of all work-like entries seen, `unplaced_minutes` of those that no map knows."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from bhi_fhir.domain.record import Activity, OtherService, Stay, Visit
 from bhi_fhir.domain.time import Moment
+from bhi_fhir.domain.value import value
 from bhi_fhir.mapping.reading import PatientRows, Reading
 from bhi_fhir.mapping.terminology import Codings, codings
 from bhi_fhir.mapping.times import (
@@ -36,7 +37,7 @@ _NOT_DONE = (
 _VISITS = ("initiating-visit", "initiating-visit-psychiatric", "initiating-visit-undecided")
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class _Meaning:
     """What the codes of an entry say that it is."""
 
@@ -68,42 +69,89 @@ def _read_meaning(coded: Codings, reading: Reading) -> _Meaning:
     return _Meaning(kinds, bool(kinds or unplaced), other, billed, frozenset(visits))
 
 
-def activities(rows: PatientRows, reading: Reading) -> Iterator[Activity]:
+@dataclass(slots=True)
+class Work:
+    """What a patient's Encounters, Procedures and time logs are; one may be several of these."""
+
+    activities: list[Activity] = field(default_factory=list)
     """Everything that is work by a code, and everything that no map can place."""
-    logs = time_logs(rows, reading)
-    yield from _logged_alone(rows, reading)
+    visits: list[Visit] = field(default_factory=list)
+    """Finished visits whose code may open BHI."""
+    other_services: list[OtherService] = field(default_factory=list)
+    """The time of psychotherapy, office visits, CCM …: done, and with known ends."""
+    stays: list[Stay] = field(default_factory=list)
+
+
+def work(rows: PatientRows, reading: Reading) -> Work:
+    found, logs = Work(), time_logs(rows, reading)
+    found.activities += _logged_alone(rows, reading)
     for key, row in rows.of(Encounter):
-        meaning = _meaning(contact_types(row), reading)
-        if meaning.is_work and row.status != _NEVER:
-            when, duration, trouble = believable(encounter_time(key, row, logs, reading))
-            yield Activity(
+        if row.status != _NEVER:
+            _encounter(found, key, row, logs, reading)
+    for key, procedure in rows.of(Procedure):
+        if procedure.status != _NEVER:
+            _procedure(found, key, procedure, reading)
+    return found
+
+
+def _encounter(found: Work, key: str, row: Encounter, logs: dict[str, timedelta | None], reading: Reading) -> None:
+    people = _people([p.individual for p in row.participant or ()], key, reading)
+    billed = _meaning(row.type or (), reading)
+    meaning = _meaning(contact_types(row), reading) if row.service_type else billed
+    if meaning.is_work:
+        when, duration, trouble = believable(encounter_time(key, row, logs, reading))
+        found.activities.append(
+            Activity(
                 ref=key,
                 kinds=meaning.kinds,
                 state=_state(row.status),
-                people=_participants(key, row, reading),
+                people=people,
                 when=when,
                 duration=duration,
                 trouble=trouble,
                 billing_codes=meaning.billing_codes,
                 risk=_risk(row.reason_code, reading),
             )
-    for key, procedure in rows.of(Procedure):
-        meaning = _meaning((procedure.code,) if procedure.code else (), reading)
-        if meaning.is_work and procedure.status != _NEVER:
-            when, duration, trouble = believable(procedure_time(procedure, reading))
-            yield Activity(
+        )
+    if row.status == "finished" and billed.visits:
+        found.visits.append(Visit(key, billed.visits, people, reading.clock.period(row.period).start))
+    if row.status == "finished" and billed.is_other:
+        when, duration, _ = encounter_time(key, row, {}, reading)
+        found.other_services += _other(key, people, when, duration)
+    if row.class_ is not None and row.status not in ("planned", "cancelled"):
+        for kind in reading.terms.once(_stays_of, row.class_, reading):
+            finished = {"done": True, "not-done": False}.get(_state(row.status))
+            found.stays.append(Stay(key, kind, reading.clock.period(row.period), finished))
+
+
+def _procedure(found: Work, key: str, row: Procedure, reading: Reading) -> None:
+    people = _people([p.actor for p in row.performer or ()], key, reading)
+    meaning = _meaning((row.code,) if row.code else (), reading)
+    if meaning.is_work:
+        devices = _devices(key, row, reading)
+        when, duration, trouble = believable(procedure_time(row, reading))
+        found.activities.append(
+            Activity(
                 ref=key,
                 kinds=meaning.kinds,
-                state=_state(procedure.status),
-                people=_performers(key, procedure, reading),
+                state=_state(row.status),
+                people=people,
                 when=when,
                 duration=duration,
                 trouble=trouble,
                 billing_codes=meaning.billing_codes,
-                inside=reading.record.resolve(procedure.encounter, key),
-                device_cleared=reading.terms.holds("dmht-device", *_devices(key, procedure, reading)),
-                risk=_risk(procedure.reason_code, reading),
+                inside=reading.record.resolve(row.encounter, key),
+                device_cleared=bool(devices) and reading.terms.holds("dmht-device", *devices),
+                risk=_risk(row.reason_code, reading),
             )
+        )
+    if row.status == "completed" and row.code is not None:
+        if meaning.visits:
+            when = reading.clock.moment(row.performed_date_time) or reading.clock.period(row.performed_period).start
+            found.visits.append(Visit(key, meaning.visits, people, when))
+        if meaning.is_other:
+            when, duration, _ = procedure_time(row, reading)
+            found.other_services += _other(key, people, when, duration)
 
 
 def _logged_alone(rows: PatientRows, reading: Reading) -> Iterator[Activity]:
@@ -155,14 +203,6 @@ def is_placed(concepts: list[CodeableConcept], reading: Reading) -> bool:
     return any(reading.terms.holds(group, *concepts) for group in ("charge", "other-service", *_VISITS))
 
 
-def _participants(key: str, row: Encounter, reading: Reading) -> frozenset[str]:
-    return _people([p.individual for p in row.participant or ()], key, reading)
-
-
-def _performers(key: str, row: Procedure, reading: Reading) -> frozenset[str]:
-    return _people([p.actor for p in row.performer or ()], key, reading)
-
-
 def _people(references: Iterable[Reference | None], key: str, reading: Reading) -> frozenset[str]:
     person = reading.record.person
     return frozenset([p for r in references if (p := person(r, key))])
@@ -172,51 +212,9 @@ def _risk(concepts: list[CodeableConcept] | None, reading: Reading) -> bool:
     return concepts is not None and reading.terms.holds("suicide-or-overdose-risk", *concepts)
 
 
-# -- visits, other services, stays ------------------------------------------------------------------
-
-
-def visits(rows: PatientRows, reading: Reading) -> Iterator[Visit]:
-    """Finished visits whose code may open BHI."""
-    clock = reading.clock
-    for key, row in rows.of(Encounter):
-        groups = _meaning(row.type or (), reading).visits if row.status == "finished" else None
-        if groups:
-            yield Visit(key, groups, _participants(key, row, reading), clock.period(row.period).start)
-    for key, procedure in rows.of(Procedure):
-        groups = _meaning((procedure.code,), reading).visits if _is_coded_and_done(procedure) else None
-        if groups:
-            when = clock.moment(procedure.performed_date_time) or clock.period(procedure.performed_period).start
-            yield Visit(key, groups, _performers(key, procedure, reading), when)
-
-
-def other_services(rows: PatientRows, reading: Reading) -> Iterator[OtherService]:
-    """The time of psychotherapy, office visits, CCM …: done, and with known ends."""
-    for key, row in rows.of(Encounter):
-        if row.status == "finished" and _meaning(row.type or (), reading).is_other:
-            when, duration, _ = encounter_time(key, row, {}, reading)
-            yield from _other(key, _participants(key, row, reading), when, duration)
-    for key, procedure in rows.of(Procedure):
-        if _is_coded_and_done(procedure) and _meaning((procedure.code,), reading).is_other:
-            when, duration, _ = procedure_time(procedure, reading)
-            yield from _other(key, _performers(key, procedure, reading), when, duration)
-
-
-def _is_coded_and_done(row: Procedure) -> bool:
-    return row.status == "completed" and row.code is not None
-
-
 def _other(key: str, people: frozenset[str], when: Moment | None, duration: timedelta | None) -> Iterator[OtherService]:
     if when and when.exact and duration:
         yield OtherService(key, people, (when.earliest, when.earliest + min(duration, LONGEST)))
-
-
-def stays(rows: PatientRows, reading: Reading) -> Iterator[Stay]:
-    for key, row in rows.of(Encounter):
-        if row.status in (_NEVER, "planned", "cancelled") or row.class_ is None:
-            continue
-        for kind in reading.terms.once(_stays_of, row.class_, reading):
-            finished = {"done": True, "not-done": False}.get(_state(row.status))
-            yield Stay(key, kind, reading.clock.period(row.period), finished)
 
 
 def _stays_of(coding: Coding, reading: Reading) -> list[str]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bhi_fhir.domain.decision import Outcome
 from bhi_fhir.domain.record import Chart, Role
 from bhi_fhir.domain.time import ServiceMonth
+from bhi_fhir.domain.value import value
 from bhi_fhir.rules.patient_month import PatientMonth
 from bhi_fhir.rules.track import Place, Track, at_instant, in_stretch, known_kind
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Billing:
     """`people`: who may be meant; exactly one where it is clear. `treating` where nobody may bill."""
 

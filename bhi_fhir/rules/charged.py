@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from bhi_fhir.domain.record import Charge, Chart
 from bhi_fhir.domain.time import ServiceMonth
@@ -34,13 +34,12 @@ def apcm_base(case: Case) -> Answer:
     return case.absent("no APCM base code is charged in the month", "ChargeItem", "Claim")
 
 
-def charged(chart: Chart, month: ServiceMonth, codes: Iterable[str]) -> tuple[list[Charge], list[Charge]]:
+def charged(chart: Chart, month: ServiceMonth, codes: Collection[str]) -> tuple[list[Charge], list[Charge]]:
     """Charges of these codes: (surely of this month, perhaps of this month)."""
-    wanted = set(codes)
     known: list[Charge] = []
     doubtful: list[Charge] = []
     for charge in chart.charges:
-        if charge.code not in wanted:
+        if charge.code not in codes:
             continue
         if charge.when is None:
             doubtful.append(charge)

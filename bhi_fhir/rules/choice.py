@@ -18,6 +18,7 @@ from bhi_fhir.rules.patient_month import PatientMonth
 from bhi_fhir.rules.requirements import finding
 from bhi_fhir.rules.track import Track
 
+_NOTHING_AGAINST = Answer("met", "nothing that is charged or chosen this month stands against it")
 _RANK = {"billable": 0, "needs-review": 1, "not-billable": 2}
 
 
@@ -41,7 +42,7 @@ class Trial:
 
     @property
     def open(self) -> int:
-        return sum(f.open for f in self.findings)
+        return sum([f.open for f in self.findings])
 
 
 @dataclass
@@ -219,9 +220,9 @@ def _general_line(case: MonthCase, general: list[Trial], programs: list[Program]
 def settle_exclusivity(case: MonthCase, trial: Trial) -> None:
     if "exclusivity" not in trial.code.block:
         return
-    answer = trial.no or Answer("met", "nothing that is charged or chosen this month stands against it")
+    answer = trial.no or _NOTHING_AGAINST
     found = finding(case.rules, "exclusivity", "block", answer)
-    blocks = sum(f.level == "block" for f in trial.findings)
+    blocks = [f.level for f in trial.findings].count("block")
     trial.findings.insert(blocks, found)
 
 

@@ -12,11 +12,13 @@ from datetime import datetime, timedelta
 from bhi_fhir.domain.decision import NotCounted
 from bhi_fhir.domain.record import Activity, CareEpisode, Chart, Member, Role
 from bhi_fhir.domain.time import END, ServiceMonth, Span, intersect, length, subtract, union, whole_minutes
+from bhi_fhir.domain.value import value
 from bhi_fhir.rules.patient_month import PatientMonth
 from bhi_fhir.rules.permission import Permission
 from bhi_fhir.rules.track import Track, window
 
 _NOTHING = timedelta()
+_TREATING = frozenset({Role.TREATING})
 _BECAUSE = {
     "administrative": "administrative and clerical time never counts",
     "not-on-team": "nobody who did it is on the care team at that time",
@@ -34,7 +36,7 @@ _BECAUSE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Piece:
     """Work of the month that counts: exact stretches, or a duration somewhere in `day`."""
 
@@ -100,6 +102,19 @@ class Scope:
         self.after_death = after_death(self.chart)
         self.episodes = episodes_of(self.chart, track, month)
         self.hospital = [] if patient.switches.count_inpatient_minutes else inpatient(self.chart)
+        self.steady = self.crew.steady
+        self.interrupted = bool(self.after_death or self.episodes or self.hospital) or not self.steady
+        """Something may cut into an entry's time."""
+        treating = self.crew.having(_TREATING).intersection(billers)
+        self._staff = self.crew.having(self.roles) | treating if self.steady else frozenset[str]()
+
+    def whose(self, activity: Activity) -> frozenset[str]:
+        """Whose time counts of those who did it."""
+        if self.steady:
+            return activity.people & self._staff
+        seats = self.crew.seats(activity)
+        mine = [m for *_, m in seats if m.person in activity.people]
+        return frozenset([m.person for m in mine if m.person and _counts(m, self)])
 
 
 def candidates(scope: Scope) -> Tally:
@@ -124,7 +139,7 @@ def _weigh(tally: Tally, activity: Activity, scope: Scope) -> None:
         tally.drop(activity, _in_month(activity, scope), reason)
     elif why := _unreadable(activity):
         tally.cannot_read(activity, why)
-    elif _lent(activity, scope.chart):
+    elif activity.inside and _lent(activity, scope.chart):
         said = "its time is the encounter's that it belongs to"
         tally.drop(activity, _in_month(activity, scope), "overlap", said)
     else:
@@ -165,11 +180,10 @@ def _who(activity: Activity, scope: Scope) -> tuple[str, frozenset[str]]:
         return "wrong-role", frozenset()
     if not activity.people:
         return "unreadable", frozenset()
+    if good := scope.whose(activity):
+        return "", good
     seats = scope.crew.seats(activity)
     mine = [m for *_, m in seats if m.person in activity.people]
-    good = {m.person for m in mine if m.person and _counts(m, scope)}
-    if good:
-        return "", frozenset(good)
     if not mine:  # a place that names nobody may be this person's, and so may one on a team that was not read
         unnamed = any(m.person is None and _counts(m, scope) for *_, m in seats)
         return "unreadable" if unnamed or scope.chart.lacks("CareTeam") else "not-on-team", frozenset()
@@ -185,8 +199,6 @@ def _counts(member: Member, scope: Scope) -> bool:
 
 def _lent(activity: Activity, chart: Chart) -> bool:
     """A Procedure inside an Encounter lends its time only if that has none or is not itself work."""
-    if activity.inside is None:
-        return False
     outer = next((a for a in chart.activities if a.ref == activity.inside), None)
     return (
         outer is not None
@@ -202,7 +214,7 @@ def _place(tally: Tally, activity: Activity, people: frozenset[str], scope: Scop
     """Cut away what is in another month, outside the episode, in hospital, or another service's."""
     span, duration = activity.span, activity.duration
     assert duration is not None
-    if doubt := _doubtful_episode(activity, scope):
+    if scope.episodes and (doubt := _doubtful_episode(activity, scope)):
         tally.cannot_read(activity, f"whether it lies in the episode of care: {doubt}")
     elif span is None:
         _place_floating(tally, activity, duration, scope)
@@ -253,10 +265,11 @@ def _place_span(tally: Tally, activity: Activity, span: Span, people: frozenset[
     if span[0] < start or end < span[1]:
         inside = intersect(inside, scope.span)
         tally.drop(activity, length([span]) - length(inside), "outside-month")
-    inside = _cut(tally, activity, inside, scope.after_death, "outside-episode", "the patient had died")
-    inside = _cut(tally, activity, inside, _outside_episodes(scope, span), "outside-episode")
-    inside = _cut(tally, activity, inside, scope.hospital, "inpatient")
-    inside = _cut(tally, activity, inside, _off_duty(activity, span, people, scope), "not-on-team")
+    if scope.interrupted:
+        inside = _cut(tally, activity, inside, scope.after_death, "outside-episode", "the patient had died")
+        inside = _cut(tally, activity, inside, _outside_episodes(scope, span), "outside-episode")
+        inside = _cut(tally, activity, inside, scope.hospital, "inpatient")
+        inside = _cut(tally, activity, inside, _off_duty(activity, span, people, scope), "not-on-team")
     left = _free(inside, people, scope)
     if left is not inside:
         tally.drop(activity, length(inside) - length(left), "other-service")
@@ -277,8 +290,12 @@ def _off_duty(activity: Activity, span: Span, people: frozenset[str], scope: Sco
 
 def _free(inside: list[Span], people: frozenset[str], scope: Scope) -> list[Span]:
     """What at least one of these people did not spend on another service."""
-    busy = [scope.patient.busy(person) for person in people]
-    return union(s for mine in busy for s in subtract(inside, mine)) if all(busy) else inside
+    busy = []
+    for person in people:
+        if not (mine := scope.patient.busy(person)):
+            return inside
+        busy.append(mine)
+    return union(s for mine in busy for s in subtract(inside, mine))
 
 
 def _cut(
@@ -318,9 +335,11 @@ def gate_consent(tally: Tally, permission: Permission) -> None:
 
 
 def _gate_spans(tally: Tally, piece: Piece, permission: Permission) -> None:
-    if any(start < piece.begins and piece.ends < end for start, end in permission.certain):
-        tally.pieces.append(piece)
-        return
+    begins, ends = piece.spans[0][0], piece.spans[-1][1]
+    for start, end in permission.certain:
+        if start < begins and ends < end:
+            tally.pieces.append(piece)
+            return
     sure = union(s for window in permission.certain for s in intersect(piece.spans, window))
     rest = subtract(piece.spans, sure)
     perhaps = union(s for window in permission.possible for s in intersect(rest, window))

@@ -8,6 +8,7 @@ from datetime import timedelta
 from bhi_fhir.domain.decision import NotCounted, Outcome
 from bhi_fhir.domain.record import Chart, Visit
 from bhi_fhir.domain.time import Moment, Period, ServiceMonth, Span, local_day, month_index, whole_minutes
+from bhi_fhir.domain.value import value
 from bhi_fhir.rules import counting
 from bhi_fhir.rules.billing import Billing, billing
 from bhi_fhir.rules.counting import Piece, Scope, Tally
@@ -17,7 +18,7 @@ from bhi_fhir.rules.thresholds import breakpoints
 from bhi_fhir.rules.track import Track
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Answer:
     """An outcome on its way to becoming a finding."""
 
@@ -26,7 +27,7 @@ class Answer:
     evidence: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Course:
     """What a track comes to in the month that is decided."""
 

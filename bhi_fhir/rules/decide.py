@@ -70,16 +70,15 @@ def _programs(chart: Chart, month: ServiceMonth) -> list[Program]:
 
 def _try(case: MonthCase, code: Code, track: Track, checks: tuple[Check, ...]) -> None:
     """Every finding of a code but exclusivity."""
-    if track not in case.courses:
-        case.courses[track] = follow(case.patient, track)
-    asked = Case(case.patient, code, case.courses[track])
-    known, findings = case.patient.findings, []
+    course = case.courses.get(track)
+    if course is None:
+        course = case.courses[track] = follow(case.patient, track)
+    asked, known = Case(case.patient, code, course), case.patient.findings
     for check in checks:
         if check not in known:
             known[check] = check.of(asked)
-        if found := known[check]:
-            findings.append(found)
-    case.trials[code.code] = Trial(code, case.courses[track], findings, units=1)
+    findings = [found for check in checks if (found := known[check])]
+    case.trials[code.code] = Trial(code, course, findings, units=1)
 
 
 # -- lines ------------------------------------------------------------------------------------------
@@ -186,7 +185,7 @@ def _shown(case: MonthCase, chosen: list[Trial], programs: list[Program]) -> Tri
 
 def _distance(trial: Trial) -> tuple[int, int, int]:
     """How far from being billable: what blocks, then all that is open."""
-    return sum(f.blocks for f in trial.findings), trial.open, ORDER.index(trial.code.code)
+    return sum([f.blocks for f in trial.findings]), trial.open, ORDER.index(trial.code.code)
 
 
 def _minutes(case: MonthCase, shown: Trial | None) -> Minutes:

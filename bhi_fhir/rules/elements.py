@@ -11,14 +11,13 @@ from bhi_fhir.rules.track import BHI_KINDS, window
 
 def element(kind: str) -> Requirement:
     """A kind of work documented in the month by a clinical member of the team, timed or not."""
+    said = kind.replace("-", " ")
 
     def documented(case: Case) -> Answer:
         found = [a for a in case.patient.documented.get(kind, ()) if "administrative" not in a.kinds]
         good = [a for a in found if a.state == "done" and _allowed(case, a, kind)]
         answers = {a.ref: _by_team(case, a, kind) for a in good}
-        sure = [ref for ref, by in answers.items() if by]
-        said = kind.replace("-", " ")
-        if sure:
+        if sure := [ref for ref, by in answers.items() if by]:
             return Answer("met", f"{said} is documented", tuple(sorted(sure)))
         doubtful = [ref for ref, by in answers.items() if by is None]
         doubtful += [a.ref for a in found if a.state == "unknown"]
@@ -64,16 +63,19 @@ def _by_team(case: Case, activity: Activity, kind: str) -> bool | None:
     """Was it done by a clinical member of the team (the consultant, for a psychiatric review)? None: unreadable."""
     if not activity.people or activity.when is None:
         return None
-    there = case.patient.crew(case.track.track.teams).present(activity)
-    mine = [m.roles for *_, m in there if m.person in activity.people]
-    for roles in mine:
-        if Role.CONSULTANT in roles if kind == "psychiatric-review" else roles - _ADMINISTRATIVE:
-            return True
+    crew = case.patient.crew(case.track.track.teams)
+    wanted = _CONSULTANT if kind == "psychiatric-review" else _CLINICAL
+    if crew.steady and not activity.people.isdisjoint(crew.having(wanted)):
+        return True
+    mine = [m.roles for *_, m in crew.present(activity) if m.person in activity.people]
+    if any(roles & wanted for roles in mine):
+        return True
     unsure = not all(mine) or (not mine and bool(case.chart.lacks("CareTeam")))
     return None if unsure else False
 
 
-_ADMINISTRATIVE = {Role.ADMINISTRATIVE}
+_CLINICAL = frozenset(Role) - {Role.ADMINISTRATIVE}
+_CONSULTANT = frozenset({Role.CONSULTANT})
 
 
 def relapse_prevention(case: Case) -> Answer | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bhi_fhir.domain.decision import Finding
-from bhi_fhir.domain.record import Activity, Chart, Program
-from bhi_fhir.domain.time import BEGINNING, END, ServiceMonth, Span, month_index
+from bhi_fhir.domain.record import Activity, Chart, Program, Role
+from bhi_fhir.domain.time import BEGINNING, END, ServiceMonth, Span, local_day, month_index
+from bhi_fhir.domain.value import value
 from bhi_fhir.rules.permission import Permission, permission
 from bhi_fhir.rules.track import BHI_KINDS, OWN_SERVICES, Place, Track, at_moment, in_stretch, places_on
 from bhi_fhir.rules.visits import Openings, openings
@@ -24,7 +24,7 @@ WORK = BHI_KINDS | {"psychiatric-review"}
 """Every kind of BHI work, timed or not."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Entries:
     """A month's entries, sorted by what can become of them whoever did them."""
 
@@ -76,6 +76,14 @@ class Crew:
         last = max((*(m.latest for m in moments), *(a.span[1] for a in activities if a.span)), default=BEGINNING)
         self.steady = all(place[0] < first and last < place[1] for place in places)
         """Everybody was there from before the first entry until after the last."""
+        self._with: dict[frozenset[Role], frozenset[str]] = {}
+
+    def having(self, roles: frozenset[Role]) -> frozenset[str]:
+        """Everybody who ever had one of these roles; on a steady crew, at every entry."""
+        if roles not in self._with:
+            mine = [m.person for *_, m in self.places if m.person and not roles.isdisjoint(m.roles)]
+            self._with[roles] = frozenset(mine)
+        return self._with[roles]
 
     def seats(self, activity: Activity) -> list[Place]:
         """Who was there at any time of an entry."""
@@ -176,6 +184,10 @@ class PatientMonth:
             self._busy[person] = [o.span for o in self.chart.other_services if person in o.people] + own
         return self._busy[person]
 
+    @cached_property
+    def last_days(self) -> dict[str, date]:
+        return last_days(self.chart, self.month)
+
     # -- consent and visits ---------------------------------------------------------------------
 
     def permission(self, billers: tuple[str, ...]) -> Permission:
@@ -190,6 +202,22 @@ class PatientMonth:
         if key not in self._openings:
             self._openings[key] = openings(self.chart, time_of, billers, self.month, self.rules, self.switches)
         return self._openings[key]
+
+
+DEATH, COVERAGE = "the patient's death", "the end of coverage"
+
+
+def last_days(chart: Chart, month: ServiceMonth) -> dict[str, date]:
+    """The last day on which the patient lived, and was covered; without what lasts beyond the month."""
+    ends = {}
+    if chart.died is not None:
+        ends[DEATH] = local_day(chart.died.latest - timedelta(microseconds=1) if not chart.died.exact
+                                else chart.died.earliest, month.zone)  # fmt: skip
+    covers = [c for c in chart.covers if c.period.meets(month.span)]
+    medicare = [c for c in covers if c.medicare] or covers
+    if medicare and all(c.period.end for c in medicare):
+        ends[COVERAGE] = max(local_day(c.period.closes - timedelta(microseconds=1), month.zone) for c in medicare)
+    return ends
 
 
 def _touches(activity: Activity, month: ServiceMonth) -> bool:

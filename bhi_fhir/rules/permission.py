@@ -6,14 +6,14 @@ MLN909432, Advanced Patient Consent: before BHI starts; a new one only for a new
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from bhi_fhir.domain.record import ANYBODY, Chart, Consent
 from bhi_fhir.domain.time import BEGINNING, END, ServiceMonth, Span, local_day, midnight, union
+from bhi_fhir.domain.value import value
 from bhi_fhir.policy import Switches
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Permission:
     """`certain`: stretches in which consent is in force; `possible`: in which it may be, certain ones included."""
 

@@ -7,13 +7,14 @@ Absence is "not-met" only where that part of the record was read whole.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bhi_fhir.domain.decision import Finding, Level
 from bhi_fhir.domain.record import Chart, Member, Program, Role, Team
 from bhi_fhir.domain.time import ServiceMonth, local_day
-from bhi_fhir.policy import Code, Rules, policy
-from bhi_fhir.rules import related, thresholds
+from bhi_fhir.domain.value import value
+from bhi_fhir.policy import Code, Rules
+from bhi_fhir.rules import related
 from bhi_fhir.rules.case import Case, refs
 from bhi_fhir.rules.charged import apcm_base
 from bhi_fhir.rules.course import Answer
@@ -80,16 +81,16 @@ def care_team(case: Case) -> Answer:
     places = in_stretch(case.patient.crew(case.track.track.teams).places, case.month.span)
     found = [(team, member) for _, _, team, member in places]
     teams = tuple(sorted({team.ref for team, _ in found}))
-    missing = [role for role in _TEAM_OF_THREE if not any(role in m.roles for _, m in found)]
+    present = {role for _, m in found for role in m.roles}
+    missing = [role for role in _TEAM_OF_THREE if role not in present]
     if missing:
         if any(not m.roles for _, m in found):
             return Answer("unknown", f"no {_said(missing[0])} is on the team, and a member's role is unknown", teams)
         names = " and no ".join(_said(role) for role in missing)
         return case.absent(f"no {names} is on the care team in the month", "CareTeam", evidence=teams)
-    consultants = [m.person for _, m in found if Role.CONSULTANT in m.roles]
-    answers = [_is_psychiatric(case.chart, person) for person in consultants]
-    unsure = [role for role in _TEAM_OF_THREE if not any(team.certain and role in m.roles for team, m in found)]
-    if unsure:
+    answers = [_is_psychiatric(case.chart, m.person) for _, m in found if Role.CONSULTANT in m.roles]
+    certain = {role for team, m in found if team.certain for role in m.roles}
+    if unsure := [role for role in _TEAM_OF_THREE if role not in certain]:
         return Answer("unknown", f"the {_said(unsure[0])}'s team is ended and nothing says since when", teams)
     if "met" in answers:
         return _of_three(found, teams)
@@ -146,13 +147,14 @@ def episode_month(case: Case) -> Answer:
     course = case.track
     first = course.first_month if course.first_month is not None else case.month.index
     is_first = first == case.month.index
-    said = ServiceMonth(first, case.month.zone)
     if course.doubtful_first_month:
         return Answer("unknown", "earlier work whose time cannot be read may make another month the first")
-    earlier = case.month.first_day
-    if is_first and (reason := case.chart.lacks("Encounter", "Procedure", "ChargeItem", "Claim", before=earlier)):
-        return Answer("unknown", reason)
+    if is_first and case.chart.withheld:
+        earlier = case.month.first_day
+        if reason := case.chart.lacks("Encounter", "Procedure", "ChargeItem", "Claim", before=earlier):
+            return Answer("unknown", reason)
     wants_first = case.code.episode_month == "initial"
+    said = ServiceMonth(first, case.month.zone)
     because = f"{said} is the episode's first calendar month" + ("" if is_first else f", {case.month} a later one")
     if course.month_before_break is not None:
         because += f"; the episode before ended with {ServiceMonth(course.month_before_break, case.month.zone)}"
@@ -163,16 +165,16 @@ def episode_month(case: Case) -> Answer:
 
 def minutes(case: Case) -> Answer:
     """The time reaches the code's threshold. Unread work never raises a tier; it is reported."""
-    course, code = case.track, case.code
-    at, done = thresholds.needed(code, case.switches), course.minutes
-    said = f"{_minutes(done)} counted, {at} needed{_how(case, at)}"
-    top = _base_at(case) if code.code == "G2214" else None
+    course, asked = case.track, case.patient.setting.minutes[case.code.code]
+    at, done = asked.minutes, course.minutes
+    said = f"{_minutes(done)} counted, {at} needed{asked.how}"
+    top = asked.base_at[course.first_month not in (None, case.month.index)]
     if top is not None and done >= top:
         return Answer("not-met", f"{said}; from {top} minutes the base code takes its place", course.sources)
-    worked = (local_day(piece.begins, case.month.zone) for piece in course.pieces)
-    if done >= at and (late := beyond(case.chart, case.month, worked)):
-        return Answer(late.outcome, f"{said}; {late.because}", course.sources)
     if done >= at:
+        worked = (local_day(piece.begins, case.month.zone) for piece in course.pieces)
+        if late := beyond(case.patient.last_days, worked):
+            return Answer(late.outcome, f"{said}; {late.because}", course.sources)
         return Answer("met", said + _unread(len(course.unread)), course.sources)
     if course.unread:
         return Answer("unknown", f"{said}; work that cannot be read may reach it", course.unread)
@@ -194,31 +196,6 @@ def _unread(count: int) -> str:
     if not count:
         return ""
     return "; 1 entry cannot be read" if count == 1 else f"; {count} entries cannot be read"
-
-
-def _how(case: Case, at: int) -> str:
-    """How CMS's number comes to the number that is asked for, and by which switch."""
-    threshold = case.code.minutes
-    assert threshold is not None, case.code.code
-    if threshold.rule == "any-work":
-        return " (the code has no time threshold)" if at == 1 else " (site policy addon_minute_gate = true)"
-    switch = threshold.switch or "cocm_threshold"
-    letter = policy().switches[switch].letter
-    if getattr(case.switches, switch) != case.default(switch):
-        value = str(getattr(case.switches, switch)).lower()
-        return f" (site policy {switch} = {value}, switch {letter})"
-    return f" ({threshold.full} at its midpoint: CPT time rules, switch {letter})" if at != threshold.full else ""
-
-
-def _base_at(case: Case) -> int | None:
-    """The minutes at which the month's base code takes G2214's place."""
-    course = case.track
-    first = course.first_month in (None, case.month.index)
-    wanted = "initial" if first else "later"
-    for code in case.rules.codes.values():
-        if code.episode_month == wanted and code.program == Program.COCM and not code.wants_apcm:
-            return thresholds.needed(code, case.switches)
-    return None
 
 
 def rating_scale(case: Case) -> Answer:
@@ -290,10 +267,9 @@ RELATED: dict[str, Callable[[Case], Answer | None]] = {
 
 _OF_PATIENT = frozenset({"eligible-condition", "payer", "rating-scale"})
 _OF_TEAMS = frozenset({"care-team", "continuity"})
-_OF_CODE = frozenset({"minutes", "episode-month"})
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value(eq=False)
 class Check:
     """One requirement, ready to be asked of every patient; codes that must get the same answer share one."""
 
@@ -346,8 +322,10 @@ class Checks:
 
 
 def _looks_at(name: str, code: Code, track: Track | None) -> object:
-    if track is None or name in _OF_CODE:
+    if track is None or name == "minutes":
         return code.code
+    if name == "episode-month":
+        return track, code.episode_month
     if name in _OF_PATIENT:
         return ""
     return track.teams if name in _OF_TEAMS else track

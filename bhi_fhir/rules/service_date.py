@@ -12,6 +12,7 @@ from bhi_fhir.domain.time import ServiceMonth, local_day
 from bhi_fhir.policy import Code, Rules, Switches
 from bhi_fhir.rules import thresholds
 from bhi_fhir.rules.course import Answer, Course
+from bhi_fhir.rules.patient_month import DEATH, last_days
 
 if TYPE_CHECKING:
     from bhi_fhir.rules.services import Work
@@ -27,7 +28,7 @@ def date_of_service(
     switches: Switches,
 ) -> date:
     """One local day of the month; the day of death or of the end of coverage where all work lies `beyond` it."""
-    if switches.date_of_service == "last_day_of_month" and not _limits(chart, month):
+    if switches.date_of_service == "last_day_of_month" and not last_days(chart, month):
         return month.last_day
     worked = sorted(local_day(p.begins, month.zone) for p in course.pieces)
     reached = day_reached(month, code, course, units, rules, switches)
@@ -44,7 +45,7 @@ def day_reached(
 def date_of_related(chart: Chart, month: ServiceMonth, work: Work, switches: Switches) -> date:
     """The last day of a service of a day; a service of the month is dated like a monthly line."""
     if work.days:
-        return min([work.days[-1][0], *_limits(chart, month).values()])
+        return min([work.days[-1][0], *last_days(chart, month).values()])
     return _day(chart, month, list(work.worked), work.reached, switches)
 
 
@@ -55,20 +56,22 @@ def _day(chart: Chart, month: ServiceMonth, worked: list[date], reached: date | 
         wanted = worked[-1]
     elif switches.date_of_service == "threshold_met" and worked:
         wanted = reached or worked[-1]
-    limit = min(_limits(chart, month).values(), default=wanted)
+    limit = min(last_days(chart, month).values(), default=wanted)
     if wanted <= limit:
         return wanted
     before = [day for day in worked if day <= limit]
     return before[-1] if before else limit
 
 
-def beyond(chart: Chart, month: ServiceMonth, days: Iterable[date]) -> Answer | None:
-    """Nothing is done for the dead (not-met); a coverage may have been renewed (unknown). None if a day is in time."""
-    limits = _limits(chart, month)
+def beyond(limits: dict[str, date], days: Iterable[date]) -> Answer | None:
+    """Nothing is done for the dead (not-met); a coverage may have been renewed (unknown). None if a day is in time.
+
+    `limits`: see `last_days`.
+    """
     first = min(days, default=None) if limits else None
     for what, last in limits.items():
         if first and first > last:
-            outcome: Outcome = "not-met" if what == _DEATH else "unknown"
+            outcome: Outcome = "not-met" if what == DEATH else "unknown"
             return Answer(outcome, f"it was done after {what} ({last})")
     return None
 
@@ -93,19 +96,3 @@ def _threshold_day(course: Course, month: ServiceMonth, at: int) -> date | None:
         if missing <= timedelta():
             return local_day(piece.begins, month.zone)
     return None
-
-
-_DEATH, _COVERAGE = "the patient's death", "the end of coverage"
-
-
-def _limits(chart: Chart, month: ServiceMonth) -> dict[str, date]:
-    """The last day on which the patient lived, and was covered; without what lasts beyond the month."""
-    ends = {}
-    if chart.died is not None:
-        ends[_DEATH] = local_day(chart.died.latest - timedelta(microseconds=1) if not chart.died.exact
-                                 else chart.died.earliest, month.zone)  # fmt: skip
-    covers = [c for c in chart.covers if c.period.meets(month.span)]
-    medicare = [c for c in covers if c.medicare] or covers
-    if medicare and all(c.period.end for c in medicare):
-        ends[_COVERAGE] = max(local_day(c.period.closes - timedelta(microseconds=1), month.zone) for c in medicare)
-    return ends

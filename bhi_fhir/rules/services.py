@@ -21,9 +21,11 @@ from bhi_fhir.domain.time import (
     union,
     whole_minutes,
 )
+from bhi_fhir.domain.value import value
 from bhi_fhir.policy import Code, Rules, Switches
 from bhi_fhir.rules import thresholds
 from bhi_fhir.rules.course import Answer
+from bhi_fhir.rules.patient_month import last_days
 from bhi_fhir.rules.permission import permission
 from bhi_fhir.rules.service_date import beyond
 from bhi_fhir.rules.track import OWN_SERVICES, at_moment, in_stretch, known_kind, places_on
@@ -40,7 +42,7 @@ _SHARED = "the same minutes are recorded for two related services, and only one 
 _SEVERAL = "several people performed it; one line cannot name them all"
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Work:
     """What was done for one related code in the month, and what that comes to."""
 
@@ -89,9 +91,10 @@ def related(chart: Chart, code: Code, month: ServiceMonth, rules: Rules, switche
         for a in chart.activities
         if _kinds(a) & set(code.activity) and _may_count(a) and _of_month(a, code, month)
     ]
-    too_late = {day for day in _worked(entries, month) if beyond(chart, month, [day])}
+    limits = last_days(chart, month)
+    too_late = {day for day in _worked(entries, month) if beyond(limits, [day])}
     timely = [a for a in entries if _day_of(a, month) not in too_late]
-    said = beyond(chart, month, sorted(too_late))
+    said = beyond(limits, sorted(too_late))
     found = [_work(chart, code, month, rules, switches, timely)] if timely else []
     if said:
         found = [_without_late(work, said) for work in found]

@@ -6,6 +6,7 @@ from bhi_fhir.domain.record import Program
 from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.policy import Code, Rules, Switches
 from bhi_fhir.rules.requirements import Check, Checks
+from bhi_fhir.rules.thresholds import asked
 from bhi_fhir.rules.track import Track
 
 ORDER = ("99492", "99493", "G2214", "G0568", "G0569", "99494", "99484", "G0323", "G0570")
@@ -22,6 +23,8 @@ class Setting:
         self._monthly = [c for c in codes if not c.adds_to and c.drafted]
         self._checks = Checks(rules)
         self.services = [(c, self._checks.of_code(c, None)) for c in rules.codes.values() if not c.program]
+        self.minutes = {c.code: asked(c, rules, switches) for c in self._monthly}
+        """What each monthly code asks of the minutes."""
         self.excluded = {c.code: self._excluded(c) for c in rules.codes.values()}
         self._asked: dict[tuple[Program, ...], list[tuple[Code, Track, tuple[Check, ...]]]] = {}
 

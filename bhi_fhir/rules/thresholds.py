@@ -6,7 +6,47 @@ add-on k at B + 30(k - 1) + 16.
 
 from __future__ import annotations
 
-from bhi_fhir.policy import Code, Rules, Switches, Threshold
+from bhi_fhir.domain.record import Program
+from bhi_fhir.domain.value import value
+from bhi_fhir.policy import Code, Rules, Switches, Threshold, policy
+
+
+@value()
+class Asked:
+    """What a code asks of the month's minutes."""
+
+    minutes: int
+    how: str
+    """How CMS's number comes to the number that is asked for, and by which switch."""
+    base_at: tuple[int | None, int | None]
+    """Of G2214: from how many minutes the base code takes its place, in a first month and in a later one."""
+
+
+def asked(code: Code, rules: Rules, switches: Switches) -> Asked:
+    at = needed(code, switches)
+    base_at = (_base_at("initial", rules, switches), _base_at("later", rules, switches))
+    return Asked(at, _how(code, at, switches), base_at if code.code == "G2214" else (None, None))
+
+
+def _how(code: Code, at: int, switches: Switches) -> str:
+    threshold = _threshold(code)
+    if threshold.rule == "any-work":
+        return " (the code has no time threshold)" if at == 1 else " (site policy addon_minute_gate = true)"
+    name = threshold.switch or "cocm_threshold"
+    switch, chosen = policy().switches[name], getattr(switches, name)
+    if chosen != switch.default:
+        return f" (site policy {name} = {str(chosen).lower()}, switch {switch.letter})"
+    return (
+        f" ({threshold.full} at its midpoint: CPT time rules, switch {switch.letter})" if at != threshold.full else ""
+    )
+
+
+def _base_at(month: str, rules: Rules, switches: Switches) -> int | None:
+    """The minutes at which the base code of an initial or a later month is reached."""
+    for code in rules.codes.values():
+        if code.episode_month == month and code.program == Program.COCM and not code.wants_apcm:
+            return needed(code, switches)
+    return None
 
 
 def midpoint(full: int) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 
 from bhi_fhir.domain.record import Chart, Member, Program, Role, Team
 from bhi_fhir.domain.time import Moment, Span
+from bhi_fhir.domain.value import value
 from bhi_fhir.policy import Code, Switches
 
 BHI_KINDS = frozenset(
@@ -49,7 +49,7 @@ _ROLES = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value(eq=False)
 class Track:
     """`teams` is the program whose teams do the work; it differs from `program` only for a fallback (A21).
 

@@ -5,18 +5,18 @@ MLN909432, What Is Behavioral Health Integration?; Switches A11 (one year) and A
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from bhi_fhir.domain.record import Chart, Visit
 from bhi_fhir.domain.time import END, ServiceMonth, Span, local_day, midnight
+from bhi_fhir.domain.value import value
 from bhi_fhir.policy import Rules, Switches
 
 Opening = tuple[Span, Visit]
 """The stretch in which the first counted work may begin, and the visit that opens it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Openings:
     certain: tuple[Opening, ...]
     possible: tuple[Opening, ...]

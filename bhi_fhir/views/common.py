@@ -14,7 +14,7 @@ class Part(msgspec.Struct, rename="camel", gc=False):
     """A piece of a resource."""
 
 
-class Coding(msgspec.Struct, rename="camel", gc=False, frozen=True):
+class Coding(msgspec.Struct, rename="camel", gc=False, frozen=True, cache_hash=True):
     """Frozen, so that what a coding means can be kept by the coding itself."""
 
     system: str | None = None

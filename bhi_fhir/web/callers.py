@@ -87,9 +87,9 @@ class Callers:
         """Problem 401 for nobody whom we know; 503 if the issuer's keys cannot be had."""
         if self.is_open:
             return _ANYBODY
-        if authorization := request.headers.get("authorization"):
+        if (authorization := request.headers.get("authorization")) is not None:
             return await self._by_token(authorization)
-        if key := request.headers.get(API_KEY):
+        if (key := request.headers.get(API_KEY)) is not None:
             return self._by_key(key)
         if name := self._certificate(request):
             return self.certificates[name]

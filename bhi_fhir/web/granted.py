@@ -1,4 +1,4 @@
-"""What an EHR granted a launch, by SMART scopes of version 2 or 1: what can be read, what is missing, may it be written."""
+"""What an EHR granted a launch, by SMART scopes of version 2 or 1: what can be read, and may it be written."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ def wanted(*, standalone: bool, v1: bool) -> str:
 
 @dataclass(frozen=True)
 class Granted:
-    """Letters of `cruds` by type, whoever's. A scope that a query narrows counts nothing: part of a type decides nothing."""
+    """Letters of `cruds` by type, of patient and user scopes together.
+
+    A scope that a query narrows counts nothing: part of a type decides nothing.
+    """
 
     letters: dict[str, frozenset[str]] = field(default_factory=dict)
 

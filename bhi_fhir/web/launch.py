@@ -16,10 +16,10 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
+from bhi_fhir.delivery.seal import site_seal
 from bhi_fhir.errors import ServerError, SiteError
 from bhi_fhir.fhir.gate import Gate
 from bhi_fhir.jobs.desk import Desk
-from bhi_fhir.delivery.seal import site_seal
 from bhi_fhir.jobs.office import ledger_of
 from bhi_fhir.settings import Site
 from bhi_fhir.web import logs, session
@@ -136,10 +136,10 @@ async def callback(request: Request) -> Response:
         raise told(
             400,
             "This sign-in does not belong to this browser",
-            "It was begun elsewhere, used before, or begun more than ten minutes ago. Open the page again from the EHR.",
+            "It was begun elsewhere, used before, or ten minutes ago. Open the page again from the EHR.",
         )
-    if error := query.get("error"):
-        logs.event("sign-in refused", because=error if _ERROR.fullmatch(error) else "error")
+    if said := query.get("error"):
+        logs.event("sign-in refused", because=said if _ERROR.fullmatch(said) else "error")
         raise told(403, "You were not let in", "The EHR, or you, did not allow this app. Nothing was read.")
     if not _CODE.fullmatch(query.get("code", "")):
         raise told(400, "This sign-in is not complete", "The EHR sent no code. Open the page again from the EHR.")

@@ -1,7 +1,7 @@
 """This service as a client of an authorization server: SMART App Launch 2.2 and OpenID Connect, both with PKCE.
 
-By the tokens of tokens.py (joserfc) and the credentials of fhir/oauth.py, which says why not by Authlib's client. Nothing that a server
-answers is put into an error or a log but the code of an OAuth error.
+By the tokens of tokens.py (joserfc) and the credentials of fhir/oauth.py, which says why not by Authlib's client.
+Nothing that a server answers is put into an error or a log but the code of an OAuth error.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ class Client:
         for url in (*named, found.end_session_endpoint):
             if url and (not is_safe(url.partition("?")[0]) or _origin(url) not in homes):
                 raise SignInRefused(
-                    f"The server's configuration leads to another address; if it is right, add it to {self.key}.auth_origins."
+                    f"The server's configuration leads elsewhere; if that is right, add it to {self.key}.auth_origins."
                 )
         if not found.authorization_endpoint or not found.token_endpoint:
             raise SignInRefused("The server's configuration names no place to sign in.")

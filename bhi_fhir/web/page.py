@@ -23,6 +23,7 @@ from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.month_work import MonthWork, PatientMonth
 from bhi_fhir.jobs.one_patient import decide_patient
 from bhi_fhir.jobs.patient_record import ServerRecord
+from bhi_fhir.jobs.telling import label
 from bhi_fhir.web import asked, launch, service
 from bhi_fhir.web.granted import Granted
 from bhi_fhir.web.launch import Launches, read_form, same_origin
@@ -326,7 +327,7 @@ async def _attest(request: Request, place: Place, given: Any, *, confirmed: bool
             "title": "It is attested" if confirmed else "Attest a requirement",
             "done": confirmed,
             "requirement": requirement,
-            "label": months.label(requirement),
+            "label": label(requirement),
             "mark": "attest",
         }
     return page("attest.html", context, frames=frames(request))

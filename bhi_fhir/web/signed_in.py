@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -112,8 +112,8 @@ class UserToken(httpx.Auth):
 class Reader(RecordReader):
     """Keeps the names of who is in the record, and says what the launch may not see."""
 
-    granted: Granted = Granted()
-    names: Names = Names()
+    granted: Granted = field(default_factory=Granted)
+    names: Names = field(default_factory=Names)
 
     async def read(self, patient: str) -> ServerRecord:
         record = await super().read(patient)
@@ -139,7 +139,7 @@ class PersonsOffice(Office):
     """The site's office with the person's own client: all that is read and written is audited as this person's."""
 
     reader: Reader
-    person: Person = Person("")
+    person: Person = field(default_factory=lambda: Person(""))
     is_named: bool = False
 
     @contextmanager

@@ -36,10 +36,10 @@ def java() -> tuple[str, str]:
     return run, os.pathsep.join([str(folder), (folder / "classpath").read_text()])
 
 
-def node() -> tuple[str, Path]:
-    """The node to run and the folder that has server.mjs beside its packages (tests/servers/medplum)."""
+def node(name: str = "medplum") -> tuple[str, Path]:
+    """The node to run and the folder that has what tests/servers/{name} has, beside its packages."""
     run, npm = needs("node", "npm")
-    sources = sorted((HERE / "medplum").iterdir())
+    sources = sorted((HERE / name).iterdir())
 
     def install(folder: Path) -> None:
         for source in sources:
@@ -47,7 +47,7 @@ def node() -> tuple[str, Path]:
         # Quiet about engines: Medplum asks for a newer node than Debian's, and runs on it all the same.
         _call([npm, "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"], folder)
 
-    return run, _kept("medplum", sources, install, lambda folder: True)
+    return run, _kept(name, sources, install, lambda folder: True)
 
 
 def _kept(name: str, sources: Iterable[Path], install: Callable[[Path], None], intact: Callable[[Path], bool]) -> Path:

@@ -1,1 +1,1 @@
-"""The pages: what they show (month.py, course.py, minutes.py, caseload_table.py), and how (shown.py, templates, static)."""
+"""The pages: what they show (month.py, course.py, minutes.py, rows.py), and how (shown.py, templates, static)."""

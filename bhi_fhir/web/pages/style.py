@@ -68,7 +68,9 @@ def sheet(style: dict[str, str]) -> str:
     if not style:
         return ""
     ground, text, accent = (style[name] for name in ("ground", "text", "accent"))
-    return f":root {{ color-scheme: light; --ground: {ground}; --card: {ground}; --text: {text}; --soft: {text}; --accent: {accent}; }}\n"
+    names = {"ground": ground, "card": ground, "text": text, "soft": text, "accent": accent, "on-accent": ground}
+    said = " ".join(f"--{name}: {color};" for name, color in names.items())
+    return f":root {{ color-scheme: light; {said} }}\n"
 
 
 @cache

@@ -7,7 +7,7 @@ const given = JSON.parse(process.argv[2]);
 const origin = `http://localhost:${given.port}`;
 const scopes = given.scopes;
 // What people here allow, by who signs in: the name is typed into the login form.
-const state = { patient: given.patient, refuse: [], banner: true, style: null, life: 300 };
+const state = { patient: given.patient, refuse: [], banner: true, style: null, life: 300, refresh: true };
 
 const provider = new Provider(origin, {
   clients: given.clients,
@@ -22,7 +22,7 @@ const provider = new Provider(origin, {
   clientAuthMethods: ['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'],
   enabledJWA: { clientAuthSigningAlgValues: ['ES384', 'RS384'], idTokenSigningAlgValues: ['RS256'] },
   rotateRefreshToken: true,
-  issueRefreshToken: async (ctx, client, code) => code.scopes.has('offline_access') || code.scopes.has('online_access'),
+  issueRefreshToken: async (ctx, client, code) => state.refresh && (code.scopes.has('offline_access') || code.scopes.has('online_access')),
   ttl: { AccessToken: () => state.life, AuthorizationCode: 60, IdToken: 600, RefreshToken: 3600, Grant: 3600, Session: 3600, Interaction: 600 },
   findAccount: async (ctx, id) => ({
     accountId: id,
@@ -30,6 +30,8 @@ const provider = new Provider(origin, {
   }),
   loadExistingGrant: async (ctx) => {
     const { client, session, params } = ctx.oidc;
+    const before = await provider.Grant.find(session.grantIdFor(client.clientId) ?? '-');
+    if (before && !state.refuse.length) return before;
     const grant = new provider.Grant({ accountId: session.accountId, clientId: client.clientId });
     for (const scope of params.scope.split(' ')) if (!state.refuse.includes(scope)) grant.addOIDCScope(scope);
     grant.rejectOIDCScope(state.refuse.join(' '));
