@@ -129,7 +129,7 @@ def clinic(fhir_server: str, folder: Path, patch: pytest.MonkeyPatch, smart: str
             f'name = "Clinic {hospital.mark}"\ntime_zone = "America/Chicago"\n'
             f'[roster]\nfrom = "file:{roster}"\n'
             f'[fhir]\nbase_url = "{running.fhir}"\naliases = ["{fhir_server}"]\n'
-            + clinic_site(running, port, more, smart)
+            + clinic_site(running, port, more.replace("ISSUER", running.origin), smart)
         )
         with over_tls(site, port):
             yield Clinic(running, hospital, url, site)

@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import SetAside
+from bhi_fhir.domain.value import value
 from bhi_fhir.shipped import shipped
 from bhi_fhir.web.problems import FHIR, JSON
 
@@ -19,7 +20,7 @@ Json = dict[str, Any]
 _EXAMPLE, _EXAMPLE_MONTH = "general-bhi-in-order.json", "2026-09"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class FileDecision(Decision):
     """One patient's month, and where the record came from."""
 

@@ -63,3 +63,7 @@ class Granted:
     def may_write(self) -> bool:
         """Drafts are created and corrected as the person who is signed in."""
         return all(self.allows(kind, "cu") for kind in _WRITTEN)
+
+
+EVERYTHING = Granted({"*": frozenset("cruds")})
+"""Of the site's own access, which is no person's."""

@@ -104,7 +104,7 @@ async def launch(request: Request) -> Response:
     try:
         server = await launches.client.server(base)
     except (ServerError, SignInRefused) as error:
-        raise _failed(error) from None
+        raise failed(error) from None
     attempt = Attempt.new()
     secret = session.secret_of(request) or session.new_secret()
     kept = {"iss": base, "nonce": attempt.nonce, "verifier": attempt.verifier, "ehr": handle is not None}
@@ -149,7 +149,7 @@ async def callback(request: Request) -> Response:
         grant = await launches.client.redeem(server, query["code"], kept["verifier"])
         person = await _person(launches, server, grant, kept)
     except (ServerError, SignInRefused) as error:
-        raise _failed(error) from None
+        raise failed(error) from None
     patient = grant.patient or ""
     if not _ID.fullmatch(patient):
         await launches.client.revoke(server, grant.refresh_token or grant.access_token, "access_token")
@@ -202,13 +202,17 @@ async def _person(launches: Launches, server: Configuration, grant: Grant, kept:
 
 
 async def _own_browser(launches: Launches, secret: str, person: dict[str, str]) -> str:
-    """The browser's secret, or a new one if somebody else was signed in: what is open of theirs is closed."""
-    me = (person.get("issuer", ""), person.get("sub", ""))
-    others = [each.data.get("person") for each in await launches.sessions.of_browser(secret) if each.kind != ATTEMPT]
-    if all(other is not None and (other.get("issuer", ""), other.get("sub", "")) == me for other in others) and me[1]:
+    """The browser's secret, or a new one where somebody else may have been signed in: what they have open is closed."""
+    if person and await _was_mine(launches, secret, person):
         return secret
     await launches.sessions.close_all(secret)
     return session.new_secret()
+
+
+async def _was_mine(launches: Launches, secret: str, person: dict[str, str]) -> bool:
+    """Another issuer's sign-in (the caseload's) cannot be compared, and stays."""
+    others = [each.data["person"] for each in await launches.sessions.of_browser(secret) if each.kind != ATTEMPT]
+    return all(other and (other["issuer"] != person["issuer"] or other["sub"] == person["sub"]) for other in others)
 
 
 @router.post("/logout")
@@ -256,7 +260,7 @@ def same_origin(request: Request, found: session.Session, form: dict[str, str]) 
         raise told(403, "This form is not from this page", "Nothing was done. Open the page again from the EHR.")
 
 
-def _failed(error: Exception) -> Exception:
+def failed(error: Exception) -> Exception:
     logs.event("sign-in failed", because=str(error))
     if isinstance(error, ServerError):
         return told(503, "The EHR does not answer", "Signing in is not possible at the moment. Try again shortly.")

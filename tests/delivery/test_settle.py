@@ -345,7 +345,10 @@ async def test_a_server_that_does_not_store_everything_is_not_written_to_each_ni
     (stored,) = there.stands[A.identifier]
     there.stands[A.identifier] = [replace(stored, content=A.content)]
     assert await site.sync(noted) == {"99492": "unchanged"}
-    assert await site.sync(replace(A2, content={**A2.content, "note": noted.content["note"]})) == {"99492": "updated"}
+    more = replace(A2, content={**A2.content, "note": noted.content["note"]})
+    there.faults.append("lost")
+    assert await site.sync(more) == {"99492": "unknown"}
+    assert await site.sync(more) == {"99492": "updated"}
 
 
 async def test_another_day_of_service_is_a_correction_where_the_resource_does_not_hold_it(tmp_path: Path) -> None:
@@ -362,6 +365,18 @@ async def test_a_draft_sent_late_is_found_and_brought_up_to_date(site: Site, the
     there.arrive()
     assert await site.sync(A2) == {"99492": "updated"}
     assert (there.units("99492"), there.created[A.identifier]) == (2, 1)
+
+
+async def test_what_was_taken_back_and_swept_away_is_made_anew_and_found_after_a_lost_answer(
+    site: Site, there: Destination
+) -> None:
+    await site.sync(A)
+    await site.sync()
+    there.stands.clear()
+    there.faults.append("unheard")
+    assert await site.sync(A) == {"99492": "unknown"}
+    assert await site.sync(A) == {"99492": "unchanged"}
+    assert there.units("99492") == 1
 
 
 # -- approval -----------------------------------------------------------------------------------------
@@ -390,6 +405,16 @@ async def test_an_approval_that_the_server_never_carried_out_is_none(
     site.clock.later(2)
     assert await site.sync(A) == {"99492": "approved" if happened else "unchanged"}
     assert site.line("99492").approved_by == ("Ann Biller" if happened else "")
+    assert await approve(site) == {"99492": "approved"}
+    assert there.status(A.identifier) == "billable"
+
+
+async def test_a_person_who_approves_again_needs_no_sync_in_between(site: Site, there: Destination) -> None:
+    await site.sync(A)
+    there.faults.append("lost")
+    assert await approve(site) == {"99492": "unknown"}
+    assert await approve(site) == {"99492": "left-alone"}, "the first may still arrive"
+    site.clock.later(2)
     assert await approve(site) == {"99492": "approved"}
     assert there.status(A.identifier) == "billable"
 

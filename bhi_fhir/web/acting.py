@@ -1,0 +1,282 @@
+"""One patient's month shown, and what a named person does to it: the same from the EHR and from the caseload.
+
+What writes is a form of two steps, shows name and birth date on both, and is refused if the patient or the month's
+outcome is not the one that was shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from bhi_fhir.delivery.settle import release
+from bhi_fhir.domain.record import Attestation
+from bhi_fhir.domain.time import ServiceMonth
+from bhi_fhir.errors import UsageError
+from bhi_fhir.jobs.attesting import basis
+from bhi_fhir.jobs.desk import Desk
+from bhi_fhir.jobs.month_work import MonthWork, PatientMonth
+from bhi_fhir.jobs.one_patient import decide_patient
+from bhi_fhir.jobs.patient_record import ServerRecord
+from bhi_fhir.jobs.telling import label
+from bhi_fhir.web import asked
+from bhi_fhir.web.pages import month as months
+from bhi_fhir.web.pages.course import ticks
+from bhi_fhir.web.pages.shown import page, told
+from bhi_fhir.web.people import Patient
+from bhi_fhir.web.service import Service
+from bhi_fhir.web.session import Session
+from bhi_fhir.web.signed_in import PersonsOffice
+
+BACK = 12
+"""So many months back can be looked at: so long does Medicare take a claim."""
+_LONGEST = 500
+
+Act = Literal["prepare", "approve", "attest"]
+Form = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a request stands: whose month, in which session. `base`: the path; `fields`: what every address carries."""
+
+    shared: Service
+    session: Session
+    desk: Desk
+    patient: str
+    base: str
+    fields: Mapping[str, str]
+    frames: tuple[str, ...] = ()
+
+    @property
+    def month(self) -> str:
+        return str(self.desk.month)
+
+    @property
+    def hidden(self) -> dict[str, str]:
+        return {**self.fields, "month": self.month, "csrf": self.session.data["csrf"], "patient": self.patient}
+
+    def address(self, path: str = "", **more: str) -> str:
+        return f"{self.base}{path}?{urlencode({**self.fields, 'month': self.month, **more})}"
+
+    def office(self) -> AbstractAsyncContextManager[PersonsOffice]:
+        """The site's server, asked for whoever is signed in."""
+        raise NotImplementedError
+
+    def forbids(self, act: Act, office: PersonsOffice) -> str:
+        """Why this person may not; "" if they may."""
+        raise NotImplementedError
+
+    def context(self) -> dict[str, Any]:
+        """What only this kind of place shows: how it is left, the EHR's style, whether the banner is full."""
+        raise NotImplementedError
+
+
+def month_asked(shared: Service, text: str | None) -> Desk:
+    """The desk of the month that an address names, this one if none; Told for one that is not shown."""
+    now = ServiceMonth.parse(f"{shared.today():%Y-%m}", shared.site.zone)
+    wanted = asked.month(text or str(now))
+    if not str(now.shifted(-BACK)) <= wanted <= str(now):
+        raise told(400, "This month is not shown", "Choose this month or one of the twelve before it.")
+    return shared.desk_for(wanted)
+
+
+def _context(place: Place, who: Patient, office: PersonsOffice) -> dict[str, Any]:
+    now = ServiceMonth.parse(f"{place.shared.today():%Y-%m}", place.shared.site.zone)
+    before, after = place.desk.month.shifted(-1), place.desk.month.shifted(1)
+    return {
+        "place": place,
+        "who": who,
+        "person": office.person.name if office.is_named else "",
+        "site": place.shared.site.name,
+        "before": str(before) if before.index >= now.index - BACK else "",
+        "after": str(after) if after.index <= now.index else "",
+        "month_name": f"{place.desk.month.first_day:%B %Y}",
+        **place.context(),
+    }
+
+
+def _who(office: PersonsOffice, place: Place) -> Patient:
+    found = office.reader.names.patient
+    if found.reference != place.patient:
+        raise told(409, "This is another patient", "The server gave somebody else's record. Nothing is shown.")
+    return found
+
+
+def _why_not(place: Place, act: Act, office: PersonsOffice, who: Patient) -> str:
+    """Why this cannot be done from here; "" if it can."""
+    if not office.is_named:
+        return "Nobody said who you are, so nothing can be written under your name."
+    if not who.is_told_apart:
+        return "The record has no name or no birth date, so nothing is written from here."
+    if act == "prepare" and _too_early(place):
+        return f"Drafts are prepared once {place.month} is over."
+    return place.forbids(act, office)
+
+
+def _too_early(place: Place) -> bool:
+    """As for a sync with --write."""
+    return place.shared.now() < place.desk.month.span[1] and not place.desk.site.delivery.write_open_month
+
+
+def _may(place: Place, act: Act, office: PersonsOffice, who: Patient) -> None:
+    if why := _why_not(place, act, office, who):
+        raise told(403, "Nothing can be written here", why)
+
+
+def confirmed_for(place: Place, form: Form) -> None:
+    if form.get("patient") != place.patient:
+        raise told(409, "This is another patient", "The form was for somebody else. Nothing was done.")
+
+
+def _same(form: Form, who: Patient, mark: str) -> None:
+    if (form.get("name"), form.get("born")) != (who.name, who.born):
+        raise told(409, "This is another patient", "Name or birth date is not as it was shown. Nothing was done.")
+    if form.get("mark") != mark:
+        raise told(
+            409, "The record has changed", "What would be done is not what was shown. Nothing was done: look again."
+        )
+
+
+# -- looking -----------------------------------------------------------------------------------------
+
+
+async def show(place: Place) -> Response:
+    async with place.office() as office:
+        with office.heard_for(place.patient) as audit:
+            try:
+                done = await decide_patient(office, place.patient, place.shared.pool.run)
+                lines = await office.to_thread(office.ledger.lines, place.patient, place.month)
+            finally:
+                await office.to_thread(audit.viewed, office.person, f"{place.base} {place.month}")
+        who = _who(office, place)
+        acts: tuple[Act, ...] = ("prepare", "approve", "attest")
+        context = {
+            **_context(place, who, office),
+            "title": "Behavioral health integration",
+            "shown": months.shown(done, place.shared.today(), office.reader.names),
+            "set_aside": len(done.set_aside),
+            "drafts": months.drafts(lines),
+            "ticks": ticks,
+            "why_not": {act: _why_not(place, act, office, who) for act in acts},
+            "missing_scopes": office.reader.granted.unread(office.reader.types()),
+        }
+    return page("patient.html", context, frames=place.frames)
+
+
+# -- preparing drafts --------------------------------------------------------------------------------
+
+
+class _OneMonth(MonthWork):
+    """A month of one patient without the bookkeeping of a run: what the page writes, no sync resumes."""
+
+    async def of(self, record: ServerRecord) -> PatientMonth:
+        return await self._month(self.office.desk, record)
+
+
+async def prepare(place: Place, form: Form | None) -> Response:
+    """`form` None: what would be done."""
+    async with place.office() as office:
+        with office.heard_for(place.patient) as audit:
+            record = await office.reader.read(place.patient)
+            who = _who(office, place)
+            _may(place, "prepare", office, who)
+            foreseen = await _OneMonth(office, "", (), write=False).of(record)
+            if form is not None:
+                _same(form, who, _mark(foreseen))
+                foreseen = await _OneMonth(office, "", (), write=True).of(record)
+            await office.to_thread(audit.viewed, office.person, f"{place.base}/prepare {place.month}")
+        context = {
+            **_context(place, who, office),
+            "title": "Drafts are prepared" if form is not None else "Prepare drafts",
+            "done": form is not None,
+            "outcomes": [d for d in foreseen.delivered if d.resource_type == "ChargeItem"],
+            "others": [d for d in foreseen.delivered if d.resource_type != "ChargeItem" and d.reason],
+            "failed": foreseen.failed,
+            "mark": _mark(foreseen),
+        }
+    return page("prepare.html", context, frames=place.frames)
+
+
+def _mark(month: PatientMonth) -> str:
+    """A digest of what would be done, so that what is confirmed is what was shown."""
+    lines = month.decision.lines if month.decision else ()
+    said = (month.patient, month.month, lines, [(d.identifier, d.outcome) for d in month.delivered])
+    return hashlib.sha256(repr(said).encode()).hexdigest()
+
+
+# -- approving and attesting -------------------------------------------------------------------------
+
+
+async def approve(place: Place, form: Form | None) -> Response:
+    async with place.office() as office:
+        with office.heard_for(place.patient) as audit:
+            await office.reader.know(place.patient)
+            who = _who(office, place)
+            _may(place, "approve", office, who)
+            lines = months.drafts(await office.to_thread(office.ledger.lines, place.patient, place.month))
+            free = [each for each in lines if each.can_be_approved]
+            outcomes = None
+            if form is not None:
+                _same(form, who, "approve")
+                chosen = [each.identifier for each in free if each.identifier in form.get("line", "").split()]
+                if not chosen:
+                    raise told(400, "No line was chosen", "Choose the lines to approve. Nothing was done.")
+                outcomes = await release(office.delivery, place.patient, place.month, chosen, office.person, audit)
+            await office.to_thread(audit.viewed, office.person, f"{place.base}/approve {place.month}")
+        context = {
+            **_context(place, who, office),
+            "title": "Lines are approved" if outcomes is not None else "Approve lines",
+            "free": free,
+            "outcomes": outcomes,
+            "mark": "approve",
+        }
+    return page("approve.html", context, frames=place.frames)
+
+
+async def attest(place: Place, requirement: str, form: Form | None) -> Response:
+    requirement = requirement[:60]
+    async with place.office() as office:
+        with office.heard_for(place.patient) as audit:
+            record = await office.reader.read(place.patient)
+            who = _who(office, place)
+            _may(place, "attest", office, who)
+            decided = place.desk.decide(record.sources, record.withheld)
+            decision = next((d for d, _ in decided.decisions if d.patient == place.patient), None)
+            if decision is None:
+                raise told(409, "Nothing can be attested", "The record is merged or not readable.")
+            because, reference = _reason(form, who)
+            try:
+                rests_on = await basis(office.client, decision, requirement, reference)
+            except UsageError as error:
+                raise told(400, "This cannot be attested", str(error)) from None
+            if form is not None:
+                said = Attestation(requirement, office.person.name, place.shared.today(), because, reference)
+                await office.to_thread(audit.attested, office.person, requirement, because)
+                await office.to_thread(office.ledger.attest, place.patient, place.month, said, rests_on)
+            await office.to_thread(audit.viewed, office.person, f"{place.base}/attest {place.month}")
+        context = {
+            **_context(place, who, office),
+            "title": "It is attested" if form is not None else "Attest a requirement",
+            "done": form is not None,
+            "requirement": requirement,
+            "label": label(requirement),
+            "mark": "attest",
+        }
+    return page("attest.html", context, frames=place.frames)
+
+
+def _reason(form: Form | None, who: Patient) -> tuple[str, str]:
+    if form is None:
+        return "", ""
+    _same(form, who, "attest")
+    because, reference = (form.get(name, "").strip()[:_LONGEST] for name in ("because", "reference"))
+    if not because or not reference:
+        raise told(400, "Something is missing", "Give a reason and where it can be found. Nothing was done.")
+    return because, reference

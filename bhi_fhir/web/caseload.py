@@ -1,0 +1,367 @@
+"""`/caseload`: the month at a glance for the care manager and the biller, behind the hospital's own sign-in.
+
+The list is that of the last sync and opens at once; a patient's page is read anew. Only patients of that sync's
+roster can be opened, and addresses name them by the ledger's pseudonym.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field, fields, replace
+from datetime import timedelta
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request
+from starlette.responses import RedirectResponse, Response
+
+from bhi_fhir.audit import Person
+from bhi_fhir.delivery.seal import site_seal
+from bhi_fhir.errors import ServerError, SiteError
+from bhi_fhir.fhir.reading import search
+from bhi_fhir.jobs.desk import Desk
+from bhi_fhir.jobs.office import Office, ledger_of
+from bhi_fhir.settings import Caseload as Settings
+from bhi_fhir.web import acting, service, session
+from bhi_fhir.web.acting import Act, Form, Place
+from bhi_fhir.web.granted import EVERYTHING
+from bhi_fhir.web.kept import LastSync
+from bhi_fhir.web.launch import ATTEMPT, failed, public_url, read_form, same_origin, sessions_of
+from bhi_fhir.web.oauth_client import Attempt, Client, SignInRefused
+from bhi_fhir.web.pages.rows import STATUSES, Filter, Row, as_csv, row
+from bhi_fhir.web.pages.shown import PageRoute, page, told
+from bhi_fhir.web.people import Names, Patient
+from bhi_fhir.web.session import Session, Sessions
+from bhi_fhir.web.signed_in import PersonsOffice, Reader
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+_KIND = "caseload"
+_BASE = "/caseload"
+_ATTEMPT_LASTS = timedelta(minutes=10)
+_KEY = re.compile(r"[0-9a-f-]{36}")
+_CODE = re.compile(r"[!-~]{1,4000}")
+_PAGE = 50
+_NAMES_S = 1.5
+"""So long a list waits for names; then it shows references."""
+_MOST_NAMES = 20_000
+
+
+@dataclass
+class Caseload:
+    """`names`: of patients, by reference, as they were last seen by this worker."""
+
+    client: Client
+    settings: Settings
+    sessions: Sessions
+    last: LastSync
+    names: dict[str, Patient] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, desk: Desk) -> Caseload | None:
+        """None where the site does not use it. SiteError for anything wrong."""
+        chosen = desk.site.caseload
+        if not chosen.client_id and not chosen.issuer:
+            return None
+        if not chosen.issuer.startswith(("https://", "http://localhost", "http://127.0.0.1")):
+            raise SiteError("caseload.issuer is missing: the https address of the sign-in (OpenID Connect)")
+        if not chosen.may_view:
+            raise SiteError("caseload.may_view is missing: the groups whose people may see the list")
+        client = Client(
+            "caseload",
+            chosen,
+            f"{public_url(desk.site)}{_BASE}/callback",
+            "/.well-known/openid-configuration",
+        )
+        kept = desk.site.delivery
+        seal = site_seal(kept.key_env, desk.folder / kept.key_file)
+        return cls(client, chosen, sessions_of(desk), LastSync(ledger_of(desk), seal))
+
+    @property
+    def idle(self) -> timedelta:
+        return timedelta(minutes=self.settings.idle_minutes)
+
+    async def find(self, secret: str) -> Session | None:
+        return await self.sessions.find(_KIND, session.digest(secret), secret, self.idle) if secret else None
+
+
+def of(request: Request) -> Caseload:
+    found = getattr(request.app.state, "caseload", None)
+    if found is None:
+        raise told(404, "The caseload is not set up", "The site has not said who may see it.")
+    return cast(Caseload, found)
+
+
+def _person(found: Session) -> Person:
+    said = found.data["person"]
+    return Person(said["name"], said["sub"], said["issuer"], said["token"])
+
+
+# -- in and out --------------------------------------------------------------------------------------
+
+
+@router.get(f"{_BASE}/login")
+async def login(request: Request) -> Response:
+    caseload = of(request)
+    try:
+        server = await caseload.client.server(caseload.settings.issuer.rstrip("/"))
+    except (ServerError, SignInRefused) as error:
+        raise failed(error) from None
+    attempt = Attempt.new()
+    secret = session.secret_of(request) or session.new_secret()
+    kept = {"nonce": attempt.nonce, "verifier": attempt.verifier, "caseload": True}
+    await caseload.sessions.open(ATTEMPT, secret, kept, _ATTEMPT_LASTS, name=attempt.state)
+    scope = caseload.settings.scope or f"openid profile {caseload.settings.claim}"
+    answer = RedirectResponse(caseload.client.authorize_url(server, attempt, scope), 302)
+    session.set_secret(request, answer, secret)
+    return answer
+
+
+@router.get(f"{_BASE}/callback")
+async def callback(request: Request) -> Response:
+    caseload, query = of(request), request.query_params
+    secret, state = session.secret_of(request), query.get("state", "")
+    attempt = await caseload.sessions.take(ATTEMPT, state, secret) if state and secret else None
+    if attempt is None or "caseload" not in attempt.data:
+        raise told(400, "This sign-in does not belong to this browser", "It was begun elsewhere, or used before.")
+    if query.get("error") or not _CODE.fullmatch(query.get("code", "")):
+        raise told(403, "You were not let in", "The sign-in was not completed.")
+    try:
+        server = await caseload.client.server(caseload.settings.issuer.rstrip("/"))
+        grant = await caseload.client.redeem(server, query["code"], attempt.data["verifier"])
+        claims = await caseload.client.claims(server, grant.id_token or "", attempt.data["nonce"])
+    except (ServerError, SignInRefused) as error:
+        raise failed(error) from None
+    groups = _groups(claims.get(caseload.settings.claim))
+    if not groups & set(caseload.settings.may_view):
+        raise told(
+            403, "You may not see the caseload", "Your sign-in is right, but none of your groups is let in here."
+        )
+    said = {
+        "name": str(claims.get("name") or claims.get("preferred_username") or claims["sub"])[:200],
+        "sub": str(claims["sub"])[:200],
+        "issuer": str(claims["iss"]),
+        "token": str(claims.get("jti") or "")[:200],
+    }
+    await caseload.sessions.close_all(secret)
+    secret = session.new_secret()
+    data = {"person": said, "groups": sorted(groups), "csrf": secrets.token_urlsafe(32)}
+    await caseload.sessions.open(_KIND, secret, data, caseload.idle, name=session.digest(secret))
+    answer = RedirectResponse(_BASE, 303)
+    session.set_secret(request, answer, secret)
+    return answer
+
+
+def _groups(claim: object) -> set[str]:
+    return set(map(str, claim)) if isinstance(claim, list) else set(str(claim or "").split())
+
+
+@router.post(f"{_BASE}/logout")
+async def logout(request: Request) -> Response:
+    caseload, form = of(request), await read_form(request)
+    found = await caseload.find(session.secret_of(request))
+    if found is not None:
+        same_origin(request, found, form)
+        await caseload.sessions.close(found)
+    answer = page("goodbye.html", {"title": "Signed out"})
+    session.drop_secret(request, answer)
+    return answer
+
+
+# -- the list ----------------------------------------------------------------------------------------
+
+
+@router.get(_BASE)
+async def listed(request: Request) -> Response:
+    caseload, shared = of(request), service.of(request)
+    found = await caseload.find(session.secret_of(request))
+    if found is None:
+        return RedirectResponse(f"{_BASE}/login", 303)
+    given = dict(request.query_params)
+    desk = acting.month_asked(shared, given.get("month"))
+    chosen = Filter.read(given)
+    kept = await asyncio.to_thread(caseload.last.months, str(desk.month))
+    rows = [row(each) for each in kept]
+    wanted = chosen.choose(rows)
+    at = min(int(given["page"]), 10_000) if given.get("page", "").isascii() and given.get("page", "").isdigit() else 0
+    part = wanted[at * _PAGE : (at + 1) * _PAGE]
+    office = await shared.office_for(desk)
+    with office.heard_for("", _person(found)) as audit:
+        part = await _named(caseload, office, part)
+        await office.to_thread(audit.viewed, _person(found), f"{_BASE} {desk.month}")
+    today = shared.today()
+    context = {
+        "title": "Caseload",
+        "site": shared.site.name,
+        "person": found.data["person"]["name"],
+        "csrf": found.data["csrf"],
+        "month": str(desk.month),
+        "month_name": f"{desk.month.first_day:%B %Y}",
+        "before": str(desk.month.shifted(-1)),
+        "after": str(desk.month.shifted(1)) if desk.month.last_day < today else "",
+        "days_left": (desk.month.last_day - today).days if desk.month.last_day >= today else None,
+        "rows": part,
+        "tally": {said: sum(r.status == status for r in rows) for status, said in STATUSES.items()},
+        "total": len(wanted),
+        "filter": chosen,
+        "statuses": STATUSES,
+        "elements": sorted({name for r in rows for name in r.elements}),
+        "read_at": max((k.read_at for k in kept), default=None),
+        "zone": shared.site.zone,
+        "address": _address(desk, chosen),
+        "page": at,
+        "pages": -(-len(wanted) // _PAGE),
+    }
+    return page("caseload.html", context)
+
+
+def _address(desk: Desk, chosen: Filter) -> Any:
+    given = {each.name: getattr(chosen, each.name) for each in fields(chosen)}
+
+    def address(path: str = "", **more: object) -> str:
+        said = {"month": desk.month, **given, **more}
+        query = {name: 1 if value is True else value for name, value in said.items() if value not in ("", None, False)}
+        return f"{_BASE}{path}?{urlencode(query)}"
+
+    return address
+
+
+@router.get(f"{_BASE}/list.csv")
+async def sheet(request: Request) -> Response:
+    caseload, shared = of(request), service.of(request)
+    found = await _let_in(request)
+    desk = acting.month_asked(shared, request.query_params.get("month"))
+    rows = [row(each) for each in await asyncio.to_thread(caseload.last.months, str(desk.month))]
+    office = await shared.office_for(desk)
+    audit = office.log.patient(None, _person(found))
+    await office.to_thread(audit.viewed, _person(found), f"{_BASE}/list.csv {desk.month}")
+    text = as_csv(Filter.read(dict(request.query_params)).choose(rows), str(desk.month), shared.today())
+    headers = {"content-disposition": f'attachment; filename="caseload-{desk.month}.csv"'}
+    return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+async def _let_in(request: Request) -> Session:
+    found = await of(request).find(session.secret_of(request))
+    if found is None:
+        raise told(401, "Nobody is signed in here", "Open the caseload again and sign in.")
+    return found
+
+
+async def _named(caseload: Caseload, office: Office, rows: list[Row]) -> list[Row]:
+    """With the names of the page's patients, asked for at once; without those that do not come in time."""
+    lacking = sorted({r.patient for r in rows} - caseload.names.keys())
+    if lacking:
+        try:
+            async with asyncio.timeout(_NAMES_S):
+                ids = ",".join(each.removeprefix("Patient/") for each in lacking)
+                found = await search(office.client, "Patient", {"_id": ids, "_count": str(_PAGE)})
+            if len(caseload.names) > _MOST_NAMES:
+                caseload.names.clear()
+            asked = set(lacking)
+            who = [Names.patient_of(body) for body in found.entries]
+            caseload.names |= {each.reference: each for each in who if each.reference in asked}
+        except (TimeoutError, ServerError):
+            pass  # the list is there without them, and each patient's page has the name
+    return [replace(r, who=caseload.names.get(r.patient, Patient())) for r in rows]
+
+
+# -- one patient -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Listed(Place):
+    """A patient of the last sync's roster, read with the site's own access."""
+
+    settings: Settings
+
+    def office(self) -> AbstractAsyncContextManager[PersonsOffice]:
+        return self._office()
+
+    @asynccontextmanager
+    async def _office(self) -> AsyncIterator[PersonsOffice]:
+        base = await self.shared.office_for(self.desk)
+        reader = Reader(base.client, base.served, self.desk.reading, granted=EVERYTHING)
+        yield PersonsOffice(
+            desk=self.desk,
+            client=base.client,
+            served=base.served,
+            reader=reader,
+            ledger=base.ledger,
+            delivery=base.delivery,
+            log=base.log,
+            audit=base.audit,
+            now=base.now,
+            person=_person(self.session),
+            is_named=True,
+        )
+
+    def forbids(self, act: Act, office: PersonsOffice) -> str:
+        allowed = {"approve": self.settings.may_approve, "attest": self.settings.may_attest}.get(act)
+        if allowed is None:
+            return "Drafts are prepared by the nightly run, or from the EHR."
+        if not set(self.session.data["groups"]) & set(allowed):
+            return f"None of your groups may {act} here."
+        return ""
+
+    def context(self) -> dict[str, Any]:
+        up = f"{_BASE}?{urlencode({'month': self.month})}"
+        return {"banner_full": True, "style": "", "leave": f"{_BASE}/logout", "up": up}
+
+
+async def _place(request: Request, given: Mapping[str, str]) -> Place:
+    """Told with 401 for nobody, with 404 for whoever is not on the roster of the last sync."""
+    caseload, shared = of(request), service.of(request)
+    found = await _let_in(request)
+    desk = acting.month_asked(shared, given.get("month"))
+    key = given.get("of", "")
+    kept = await asyncio.to_thread(caseload.last.one, key, str(desk.month)) if _KEY.fullmatch(key) else None
+    if kept is None:
+        raise told(404, "This patient is not on the list", "The last sync of this month had nobody like that.")
+    return _Listed(
+        shared=shared,
+        session=found,
+        desk=desk,
+        patient=kept.month.patient,
+        base=f"{_BASE}/patient",
+        fields={"of": key},
+        settings=caseload.settings,
+    )
+
+
+async def _written(request: Request) -> tuple[Place, Form]:
+    form = await read_form(request)
+    place = await _place(request, form)
+    same_origin(request, place.session, form)
+    acting.confirmed_for(place, form)
+    return place, form
+
+
+@router.get(f"{_BASE}/patient")
+async def patient(request: Request) -> Response:
+    return await acting.show(await _place(request, request.query_params))
+
+
+@router.get(f"{_BASE}/patient/approve")
+async def approve(request: Request) -> Response:
+    return await acting.approve(await _place(request, request.query_params), None)
+
+
+@router.post(f"{_BASE}/patient/approve")
+async def approve_confirmed(request: Request) -> Response:
+    return await acting.approve(*await _written(request))
+
+
+@router.get(f"{_BASE}/patient/attest")
+async def attest(request: Request) -> Response:
+    place = await _place(request, request.query_params)
+    return await acting.attest(place, request.query_params.get("requirement", ""), None)
+
+
+@router.post(f"{_BASE}/patient/attest")
+async def attest_confirmed(request: Request) -> Response:
+    place, form = await _written(request)
+    return await acting.attest(place, form.get("requirement", ""), form)
