@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -20,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from hospital import Hospital
 from served import free_port
-from servers.ehr import BACKEND, Ehr
+from servers.ehr import BACKEND, Ehr, ehr
 from servers.needs import needs, unavailable
 
 from bhi_fhir.web.app import create_app
@@ -93,10 +94,12 @@ class Clinic:
     site: Path
 
 
-def clinic_site(ehr: Ehr, port: int, more: str = "", smart: str = "") -> str:
+def clinic_site(ehr: Ehr, port: int, more: str, client: dict[str, Any] | None) -> str:
+    kinds = {"client_secret_basic": "client_secret", "private_key_jwt": "private_key_jwt"}
+    auth = kinds.get((client or {}).get("token_endpoint_auth_method", ""), "public")
     return (
         f'{more}\n[serve]\npublic_url = "https://127.0.0.1:{port}"\n[serve.callers.test]\nkey_env = "TEST_KEY"\n'
-        f'[smart]\nclient_id = "bhi-fhir"\nframe_ancestors = ["{ehr.origin}"]\n{smart}\n'
+        f'[smart]\nclient_id = "bhi-fhir"\nframe_ancestors = ["{ehr.origin}"]\nauth = "{auth}"\nsecret_env = "TEST_APP"\n'
         '[fhir.auth]\nkind = "bearer"\nsecret_env = "TEST_BACKEND"\n'
     )
 
@@ -107,15 +110,15 @@ def environment(patch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def clinic(fhir_server: str, folder: Path, patch: pytest.MonkeyPatch, smart: str = "", more: str = "") -> Iterator[Clinic]:
-    """An EHR before `fhir_server`, with one patient in order, and the service that it launches."""
-    from servers.ehr import ehr
-
+def clinic(
+    fhir_server: str, folder: Path, patch: pytest.MonkeyPatch, more: str = "", client: dict[str, Any] | None = None
+) -> Iterator[Clinic]:
+    """An EHR before `fhir_server` and the service that it launches. `client`: how the app is registered there."""
     environment(patch)
     port = free_port()
     url = f"https://127.0.0.1:{port}"
     clients = [
-        {"client_id": "bhi-fhir", "redirect_uris": [f"{url}/callback"], "token_endpoint_auth_method": "none",
+        {"client_id": "bhi-fhir", "redirect_uris": [f"{url}/callback"], **(client or {"token_endpoint_auth_method": "none"}),
          "grant_types": ["authorization_code", "refresh_token"], "response_types": ["code"]},
         {"client_id": "bhi-list", "client_secret": "SECRET-list", "redirect_uris": [f"{url}/caseload/callback"],
          "grant_types": ["authorization_code"], "response_types": ["code"]},
@@ -129,7 +132,7 @@ def clinic(fhir_server: str, folder: Path, patch: pytest.MonkeyPatch, smart: str
             f'name = "Clinic {hospital.mark}"\ntime_zone = "America/Chicago"\n'
             f'[roster]\nfrom = "file:{roster}"\n'
             f'[fhir]\nbase_url = "{running.fhir}"\naliases = ["{fhir_server}"]\n'
-            + clinic_site(running, port, more.replace("ISSUER", running.origin), smart)
+            + clinic_site(running, port, more.replace("ISSUER", running.origin), client)
         )
         with over_tls(site, port):
             yield Clinic(running, hospital, url, site)

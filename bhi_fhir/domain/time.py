@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import field
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
 from bhi_fhir.domain.value import value
@@ -129,6 +129,7 @@ def _first_day(index: int) -> date:
     return date(index // 12, index % 12 + 1, 1)
 
 
+@lru_cache(4096)
 def midnight(day: date, zone: ZoneInfo) -> datetime:
     """The instant at which a local day begins, in UTC."""
     return datetime.combine(day, time(), zone).astimezone(UTC)

@@ -80,7 +80,7 @@ def _chart(patient: str, rows: PatientRows, staff: dict[str, Person], reading: R
         care_episodes=_sorted(care_episodes(rows, reading)),
         died=_death(rows, reading),
         withheld=(*rows.withheld, *_withheld_too(rows, reading)),
-        security=_security(rows),
+        security=_security(rows) if reading.record.labelled else (),
     )
 
 

@@ -14,6 +14,8 @@ def between(lowest: int, value: Decimal | None, highest: int = _LARGEST) -> bool
 
 def whole(value: Decimal | int | None) -> int | None:
     """A whole number, also one written 12.0; None for everything else."""
+    if type(value) is int:
+        return value if -_LARGEST <= value <= _LARGEST else None
     number = None if value is None else Decimal(value)
     if number is None or not between(-_LARGEST, number):
         return None

@@ -144,6 +144,8 @@ class Record:
     set_aside: list[SetAside] = field(default_factory=list)
     withheld: list[tuple[str | None, Withheld]] = field(default_factory=list)
     """(patient key, or None for every patient of the input; what is missing)"""
+    labelled: bool = False
+    """Some resource has security labels or tags."""
     _aliases: dict[str, str] = field(default_factory=dict)
     _bases: dict[str, set[str]] = field(default_factory=dict)
     _types: dict[str, str] = field(default_factory=dict)
@@ -513,6 +515,7 @@ class Record:
         ]
         for key, row in self.rows.items():
             if row.meta and (row.meta.security or row.meta.tag):
+                self.labelled = True
                 self._note_cut(key, row)
 
     def _note_cut(self, key: str, row: Row) -> None:

@@ -239,4 +239,4 @@ def _number(answers: list[Answer], reading: Reading) -> int | None:
         values.append(reading.terms.once(_scored_by, (coding.system, coding.code), reading.terms))
     if answer.value_boolean is not None:
         values.append(int(answer.value_boolean))
-    return next((n for v in values if (n := whole(v)) is not None), None)
+    return next((n for v in values if v is not None and (n := whole(v)) is not None), None)

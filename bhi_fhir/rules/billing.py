@@ -9,7 +9,7 @@ from bhi_fhir.domain.record import Chart, Role
 from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.domain.value import value
 from bhi_fhir.rules.patient_month import PatientMonth
-from bhi_fhir.rules.track import Place, Track, at_instant, in_stretch, known_kind
+from bhi_fhir.rules.track import Track, at_instant, in_stretch, known_kind
 
 
 @value()
@@ -37,9 +37,10 @@ def billing(patient: PatientMonth, track: Track, month: ServiceMonth, last_work:
 
 def _billing(patient: PatientMonth, track: Track, month: ServiceMonth, last_work: datetime | None) -> Billing:
     chart, places = patient.chart, patient.crew(track.teams).places
+    treats = [place for place in places if Role.TREATING in place[3].roles]
     at = last_work or month.span[1] - timedelta(microseconds=1)
-    at_last = _treating(at_instant(places, at))
-    treating = at_last or _treating(in_stretch(places, month.span))
+    at_last = at_instant(treats, at)
+    treating = at_last or in_stretch(treats, month.span)
     evidence = tuple(sorted({team.ref for _, _, team, _ in treating}))
     if not treating:
         unplaced = any(not m.roles for *_, m in in_stretch(places, month.span))
@@ -68,10 +69,6 @@ def _billing(patient: PatientMonth, track: Track, month: ServiceMonth, last_work
     return _one(
         chart, track, could[0], evidence, any(team.certain for _, _, team, m in treating if m.person == could[0])
     )
-
-
-def _treating(places: list[Place]) -> list[Place]:
-    return [place for place in places if Role.TREATING in place[3].roles]
 
 
 def _one(chart: Chart, track: Track, who: str, evidence: tuple[str, ...], certain: bool) -> Billing:

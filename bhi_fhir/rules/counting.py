@@ -12,8 +12,7 @@ from datetime import datetime, timedelta
 from bhi_fhir.domain.decision import NotCounted
 from bhi_fhir.domain.record import Activity, CareEpisode, Chart, Member, Role
 from bhi_fhir.domain.time import END, ServiceMonth, Span, intersect, length, subtract, union, whole_minutes
-from bhi_fhir.domain.value import value
-from bhi_fhir.rules.patient_month import PatientMonth
+from bhi_fhir.rules.patient_month import PatientMonth, Piece
 from bhi_fhir.rules.permission import Permission
 from bhi_fhir.rules.track import Track, window
 
@@ -36,32 +35,6 @@ _BECAUSE = {
 }
 
 
-@value()
-class Piece:
-    """Work of the month that counts: exact stretches, or a duration somewhere in `day`."""
-
-    activity: Activity
-    spans: tuple[Span, ...] = ()
-    floating: timedelta = timedelta()
-
-    @property
-    def counted(self) -> timedelta:
-        if len(self.spans) == 1 and not self.floating:
-            return self.spans[0][1] - self.spans[0][0]
-        return length(self.spans) + self.floating
-
-    @property
-    def begins(self) -> datetime:
-        if self.spans:
-            return self.spans[0][0]
-        assert self.activity.when is not None
-        return self.activity.when.earliest
-
-    @property
-    def ends(self) -> datetime:
-        return self.spans[-1][1] if self.spans else self.begins
-
-
 @dataclass
 class Tally:
     """The month's count while it is being made."""
@@ -75,7 +48,7 @@ class Tally:
 
     @property
     def counted(self) -> timedelta:
-        return sum((p.counted for p in self.pieces), timedelta())
+        return sum([p.counted for p in self.pieces], _NOTHING)
 
     @property
     def minutes(self) -> int:
@@ -125,6 +98,11 @@ def candidates(scope: Scope) -> Tally:
             tally.cannot_read(activity, "no map knows what kind of work it is")
     for activity, reason in entries.never:
         tally.drop(activity, _in_month(activity, scope), reason)
+    for piece in entries.whole:
+        if scope.interrupted or scope.kinds.isdisjoint(piece.activity.kinds) or not scope.whose(piece.activity):
+            _weigh(tally, piece.activity, scope)
+        else:
+            tally.pieces.append(piece)
     for activity in entries.work:
         _weigh(tally, activity, scope)
     return tally

@@ -11,8 +11,8 @@ from bhi_fhir.domain.time import Moment, Period, ServiceMonth, Span, local_day, 
 from bhi_fhir.domain.value import value
 from bhi_fhir.rules import counting
 from bhi_fhir.rules.billing import Billing, billing
-from bhi_fhir.rules.counting import Piece, Scope, Tally
-from bhi_fhir.rules.patient_month import PatientMonth
+from bhi_fhir.rules.counting import Scope, Tally
+from bhi_fhir.rules.patient_month import PatientMonth, Piece
 from bhi_fhir.rules.permission import Permission
 from bhi_fhir.rules.thresholds import breakpoints
 from bhi_fhir.rules.track import Track
@@ -117,10 +117,8 @@ class _Counted:
     undecided: bool
     """Work of the day of a consent without time would change a code."""
     visit: Answer
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return tuple(sorted({p.activity.ref for p in self.tally.pieces}))
+    minutes: int
+    sources: tuple[str, ...]
 
 
 def _note(
@@ -128,7 +126,7 @@ def _note(
 ) -> None:
     """What the month says about the episode."""
     tally = counted.tally
-    if index in charged or tally.minutes >= 1:
+    if index in charged or counted.minutes >= 1:
         walk.work(index, tuple(sorted({*counted.sources, *charged.get(index, ())})))
     elif index in perhaps or (
         tally.unread and any(a.when is not None for a in patient.chart.activities if a.ref in tally.unread)
@@ -146,7 +144,7 @@ def _course(track: Track, counted: _Counted, walk: _Walk, patient: PatientMonth)
         pieces=tuple(tally.pieces),
         not_counted=tuple(sorted(tally.not_counted, key=lambda n: (n.source, n.reason, n.minutes or 0))),
         unread=tuple(sorted(set(tally.unread))),
-        minutes=tally.minutes,
+        minutes=counted.minutes,
         sources=counted.sources,
         first_month=walk.first,
         doubtful_first_month=walk.first_if_unread_counted not in (None, walk.first or patient.month.index),
@@ -164,6 +162,8 @@ def _charged_months(patient: PatientMonth, track: Track) -> tuple[dict[int, list
     sure: dict[int, list[str]] = {}
     perhaps: set[int] = set()
     programs, month = patient.rules.programs, patient.month
+    if not patient.chart.charges:
+        return sure, perhaps
     for charge in (c for c in patient.chart.charges if programs.get(c.code) == track.program):
         certain = charge.when is not None and not charge.doubt and _is_within_a_month(charge.when.start, month)
         for index in _months_of(charge.when, month):
@@ -197,7 +197,8 @@ def _month(patient: PatientMonth, track: Track, this: ServiceMonth, walk: _Walk)
     counting.keep_uncertain(tally, counts=undecided)
     visit = _visit(patient, track, who, tally, this, walk)
     counting.gate_overlap(tally)
-    return _Counted(who, allowed, tally, had_work, agreed, undecided, visit)
+    sources = tuple(sorted({p.activity.ref for p in tally.pieces}))
+    return _Counted(who, allowed, tally, had_work, agreed, undecided, visit, tally.minutes, sources)
 
 
 def _count(patient: PatientMonth, track: Track, month: ServiceMonth) -> tuple[Billing, Tally]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bhi_fhir.domain.decision import Finding
 from bhi_fhir.domain.record import Activity, Chart, Program, Role
-from bhi_fhir.domain.time import BEGINNING, END, ServiceMonth, Span, local_day, month_index
+from bhi_fhir.domain.time import BEGINNING, END, ServiceMonth, Span, length, local_day, month_index
 from bhi_fhir.domain.value import value
 from bhi_fhir.rules.permission import Permission, permission
 from bhi_fhir.rules.track import BHI_KINDS, OWN_SERVICES, Place, Track, at_moment, in_stretch, places_on
@@ -25,6 +25,32 @@ WORK = BHI_KINDS | {"psychiatric-review"}
 
 
 @value()
+class Piece:
+    """Work of the month that counts: exact stretches, or a duration somewhere in `day`."""
+
+    activity: Activity
+    spans: tuple[Span, ...] = ()
+    floating: timedelta = timedelta()
+
+    @property
+    def counted(self) -> timedelta:
+        if len(self.spans) == 1 and not self.floating:
+            return self.spans[0][1] - self.spans[0][0]
+        return length(self.spans) + self.floating
+
+    @property
+    def begins(self) -> datetime:
+        if self.spans:
+            return self.spans[0][0]
+        assert self.activity.when is not None
+        return self.activity.when.earliest
+
+    @property
+    def ends(self) -> datetime:
+        return self.spans[-1][1] if self.spans else self.begins
+
+
+@value()
 class Entries:
     """A month's entries, sorted by what can become of them whoever did them."""
 
@@ -32,13 +58,17 @@ class Entries:
     """No map knows what they are."""
     never: tuple[tuple[Activity, str], ...]
     """No BHI time, and why."""
+    whole: tuple[Piece, ...]
+    """Work that counts whole where it counts: it lies in the month, and nobody did anything else in its time."""
     work: tuple[Activity, ...]
+    """All other work."""
     last_work: datetime | None
     """When the last BHI work of the month began that was done."""
 
 
-def sort_out(found: list[Activity], month: Span) -> Entries:
-    unplaced, never, work = [], [], []
+def sort_out(found: list[Activity], month: Span, taken: list[Span]) -> Entries:
+    """`taken`: the time of other services, whoever did them."""
+    unplaced, never, whole, work = [], [], [], []
     last: datetime | None = None
     for entry in found:
         if not entry.kinds:
@@ -51,9 +81,24 @@ def sort_out(found: list[Activity], month: Span) -> Entries:
                 last = begun
         if reason := _never_time(entry):
             never.append((entry, reason))
+        elif span := _own_time(entry, month, taken):
+            whole.append(Piece(entry, (span,)))
         elif entry.duration is not None or entry.trouble or entry.state != "done":
             work.append(entry)  # else it is evidence that documents no time
-    return Entries(tuple(unplaced), tuple(never), tuple(work), last)
+    return Entries(tuple(unplaced), tuple(never), tuple(whole), tuple(work), last)
+
+
+def _own_time(entry: Activity, month: Span, taken: list[Span]) -> Span | None:
+    """The time of what was done from beginning to end in the month, and stands for nothing else."""
+    span = entry.span
+    if span is None or entry.state != "done" or entry.trouble or entry.inside is not None:
+        return None
+    if span[0] < month[0] or month[1] < span[1]:
+        return None
+    for start, end in taken:
+        if start < span[1] and span[0] < end:
+            return None
+    return span
 
 
 def _never_time(activity: Activity) -> str:
@@ -121,7 +166,7 @@ class PatientMonth:
         self._entries: dict[int, Entries] = {}
         self._busy: dict[str, list[Span]] = {}
         self._permissions: dict[tuple[str, ...], Permission] = {}
-        self._openings: dict[tuple[str, tuple[str, ...]], Openings] = {}
+        self._openings: dict[tuple[bool, tuple[str, ...]], Openings] = {}
 
     def crew(self, program: Program) -> Crew:
         """Everybody on the program's teams."""
@@ -135,7 +180,7 @@ class PatientMonth:
         """What is of a month, or may be."""
         if month.index not in self._entries:
             found = [a for a in self.chart.activities if _touches(a, month)]
-            self._entries[month.index] = sort_out(found, month.span)
+            self._entries[month.index] = sort_out(found, month.span, self._taken)
         return self._entries[month.index]
 
     @cached_property
@@ -173,6 +218,12 @@ class PatientMonth:
         """The kinds of related services that the record holds."""
         return OWN_SERVICES & {kind for a in self.chart.activities for kind in a.kinds}
 
+    @cached_property
+    def _taken(self) -> list[Span]:
+        """When anybody did what is charged as a service of its own, related or not."""
+        own = [a.span for a in self.chart.activities if a.span and a.kinds & OWN_SERVICES] if self.services else []
+        return [o.span for o in self.chart.other_services] + own
+
     def busy(self, person: str) -> list[Span]:
         """When somebody did what is charged as a service of its own, related or not."""
         if person not in self._busy:
@@ -198,9 +249,10 @@ class PatientMonth:
 
     def openings(self, time_of: str, billers: tuple[str, ...]) -> Openings:
         """The visits that open BHI for any of these practitioners."""
-        key = (time_of, billers)
+        psychiatric = time_of == "billing-practitioner"
+        key = (psychiatric, billers)
         if key not in self._openings:
-            self._openings[key] = openings(self.chart, time_of, billers, self.month, self.rules, self.switches)
+            self._openings[key] = openings(self.chart, psychiatric, billers, self.month, self.rules, self.switches)
         return self._openings[key]
 
 

@@ -35,18 +35,21 @@ class Openings:
 
 def openings(
     chart: Chart,
-    time_of: str,
+    psychiatric: bool,
     billers: tuple[str, ...],
     month: ServiceMonth,
     rules: Rules,
     switches: Switches,
 ) -> Openings:
-    """Qualifying visits by a billing practitioner up to the end of the month. `time_of`: see `Track`."""
+    """Qualifying visits by a billing practitioner up to the end of the month.
+
+    `psychiatric`: the code asks for a psychiatric one (G0323).
+    """
     certain: list[Opening] = []
     possible: list[Opening] = []
     end_of_month = month.span[1]
     for visit in chart.visits:
-        sure = _qualifies(visit, time_of, switches)
+        sure = _qualifies(visit, psychiatric, switches)
         by = bool(visit.people & set(billers))
         if sure is False or (visit.people and billers and not by):
             continue  # nobody's visit is ruled out where nothing says who bills
@@ -68,8 +71,8 @@ def _order(opening: Opening) -> tuple[Span, str]:
     return opening[0], opening[1].ref
 
 
-def _qualifies(visit: Visit, time_of: str, switches: Switches) -> bool | None:
-    if time_of == "billing-practitioner":  # G0323
+def _qualifies(visit: Visit, psychiatric: bool, switches: Switches) -> bool | None:
+    if psychiatric:
         if "90791" in visit.groups:
             return True
         if "initiating-visit-psychiatric" not in visit.groups:
@@ -97,6 +100,8 @@ def _closes(day: date, month: ServiceMonth, rules: Rules, switches: Switches) ->
 
 
 def _first(found: tuple[Opening, ...], spans: list[Span]) -> tuple[datetime, Visit] | None:
+    if not found:
+        return None
     starts = [
         (max(start, window[0]), visit)
         for start, end in spans

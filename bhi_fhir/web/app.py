@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI
 
 from bhi_fhir import __version__
 from bhi_fhir.jobs.desk import Desk
-from bhi_fhir.web import caseload, conformance, documents, evaluate, launch, operations, page, problems
+from bhi_fhir.web import caseload, cds, conformance, documents, evaluate, launch, operations, page, problems, visitors
 from bhi_fhir.web.callers import Callers
 from bhi_fhir.web.door import Door
 from bhi_fhir.web.pool import Pool
@@ -24,6 +24,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     launch.router,
     page.router,
     caseload.router,
+    cds.router,
 )
 
 
@@ -44,8 +45,7 @@ def create_app(site: Path, overrides: Iterable[str] = (), *, is_open: bool = Fal
     )
     app.state.service = Service(desk, Pool(serve.threads, serve.waiting))
     app.state.callers = Callers.of(desk.site, desk.folder, is_open=is_open)
-    app.state.launches = launch.Launches.of(desk)
-    app.state.caseload = caseload.Caseload.of(desk)
+    visitors.install(app, desk)
     app.state.readiness = operations.Readiness()
     problems.install(app)
     for router in ROUTERS:

@@ -20,17 +20,17 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from bhi_fhir.audit import Person
-from bhi_fhir.delivery.seal import site_seal
 from bhi_fhir.errors import ServerError, SiteError
 from bhi_fhir.fhir.reading import search
 from bhi_fhir.jobs.desk import Desk
-from bhi_fhir.jobs.office import Office, ledger_of
+from bhi_fhir.jobs.office import Office
 from bhi_fhir.settings import Caseload as Settings
+from bhi_fhir.settings import Site
 from bhi_fhir.web import acting, service, session
 from bhi_fhir.web.acting import Act, Form, Place
 from bhi_fhir.web.granted import EVERYTHING
 from bhi_fhir.web.kept import LastSync
-from bhi_fhir.web.launch import ATTEMPT, failed, public_url, read_form, same_origin, sessions_of
+from bhi_fhir.web.launch import ATTEMPT, failed, public_url, read_form, same_origin
 from bhi_fhir.web.oauth_client import Attempt, Client, SignInRefused
 from bhi_fhir.web.pages.rows import STATUSES, Filter, Row, as_csv, row
 from bhi_fhir.web.pages.shown import PageRoute, page, told
@@ -62,24 +62,22 @@ class Caseload:
     names: dict[str, Patient] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, desk: Desk) -> Caseload | None:
+    def of(cls, site: Site, sessions: Sessions, last: LastSync) -> Caseload | None:
         """None where the site does not use it. SiteError for anything wrong."""
-        chosen = desk.site.caseload
-        if not chosen.client_id and not chosen.issuer:
+        chosen = site.caseload
+        if not chosen.issuer:
             return None
         if not chosen.issuer.startswith(("https://", "http://localhost", "http://127.0.0.1")):
-            raise SiteError("caseload.issuer is missing: the https address of the sign-in (OpenID Connect)")
+            raise SiteError("caseload.issuer: give the https address of the sign-in (OpenID Connect)")
         if not chosen.may_view:
             raise SiteError("caseload.may_view is missing: the groups whose people may see the list")
         client = Client(
             "caseload",
             chosen,
-            f"{public_url(desk.site)}{_BASE}/callback",
+            f"{public_url(site)}{_BASE}/callback",
             "/.well-known/openid-configuration",
         )
-        kept = desk.site.delivery
-        seal = site_seal(kept.key_env, desk.folder / kept.key_file)
-        return cls(client, chosen, sessions_of(desk), LastSync(ledger_of(desk), seal))
+        return cls(client, chosen, sessions, last)
 
     @property
     def idle(self) -> timedelta:

@@ -61,6 +61,13 @@ class LastSync:
     def key(self, patient: str) -> str:
         return self.ledger.key(patient)
 
+    def has_run(self, month: str) -> bool:
+        """Whether any sync of this month has come to its end."""
+        r = tables.runs.c
+        with self.ledger.engine.begin() as db:
+            mine = sa.and_(r.site == self.ledger.site, r.month == month, r.ended_at.is_not(None))
+            return db.execute(sa.select(r.id).where(mine).limit(1)).first() is not None
+
     def _read(self, month: str, key: str | None) -> list[Kept]:
         r, m = tables.runs.c, tables.months.c
         try:

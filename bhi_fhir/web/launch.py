@@ -16,11 +16,8 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from bhi_fhir.delivery.seal import site_seal
 from bhi_fhir.errors import ServerError, SiteError
 from bhi_fhir.fhir.gate import Gate
-from bhi_fhir.jobs.desk import Desk
-from bhi_fhir.jobs.office import ledger_of
 from bhi_fhir.settings import Site
 from bhi_fhir.web import logs, session
 from bhi_fhir.web.granted import wanted
@@ -50,9 +47,8 @@ class Launches:
     idle: timedelta
 
     @classmethod
-    def of(cls, desk: Desk) -> Launches | None:
+    def of(cls, site: Site, sessions: Sessions) -> Launches | None:
         """None where the site does not use it. SiteError for anything wrong."""
-        site = desk.site
         if not site.smart.client_id:
             return None
         base = public_url(site)
@@ -61,17 +57,12 @@ class Launches:
         gates = [Gate(each, [site.fhir.base_url, *site.fhir.aliases]) for each in (site.fhir.base_url, *site.smart.iss)]
         client = Client("smart", site.smart, f"{base}/callback", "/.well-known/smart-configuration")
         idle = timedelta(minutes=site.smart.idle_minutes)
-        return cls(client, {gate.base_url: gate for gate in gates}, sessions_of(desk), idle)
+        return cls(client, {gate.base_url: gate for gate in gates}, sessions, idle)
 
     async def find(self, request: Request, name: str) -> session.Session | None:
         if not _NAME.fullmatch(name):
             return None
         return await self.sessions.find(LAUNCH, name, session.secret_of(request), self.idle)
-
-
-def sessions_of(desk: Desk) -> Sessions:
-    kept = desk.site.delivery
-    return Sessions(ledger_of(desk), site_seal(kept.key_env, desk.folder / kept.key_file))
 
 
 def public_url(site: Site) -> str:
@@ -132,7 +123,7 @@ async def callback(request: Request) -> Response:
     secret = session.secret_of(request)
     state = query.get("state", "")
     attempt = await launches.sessions.take(ATTEMPT, state, secret) if state and secret else None
-    if attempt is None:
+    if attempt is None or "iss" not in attempt.data:
         raise told(
             400,
             "This sign-in does not belong to this browser",

@@ -92,7 +92,7 @@ async def test_the_record_of_a_patient_who_was_merged_keeps_what_names_the_old_o
         {"type": "seealso", "other": {"reference": "Patient/sister"}},
     ]
     patient = {"resourceType": "Patient", "id": "maria", "link": link}
-    server["Patient"].respond(200, json=patient)
+    server["Patient"].mock(side_effect=[httpx.Response(200, json=patient), httpx.Response(404)])
     server["Encounter"].respond(200, json=bundle(encounter(1, "Patient/old"), encounter(2, "Patient/sister")))
     assert ids(await reader(client).read("Patient/maria")) == ["maria", "e1"]
 

@@ -61,12 +61,15 @@ def sign_in(tab: Any, who: str) -> None:
 
 
 def month(tab: Any, which: str = MONTH) -> None:
-    tab.goto(f"{tab.url}&month={which}" if "month=" not in tab.url else re.sub(r"month=[\d-]+", f"month={which}", tab.url))
+    tab.goto(
+        f"{tab.url}&month={which}" if "month=" not in tab.url else re.sub(r"month=[\d-]+", f"month={which}", tab.url)
+    )
 
 
 def shot(tab: Any, name: str) -> None:
     if SHOTS:
         tab.screenshot(path=str(Path(SHOTS) / f"{name}.png"), full_page=True)
+
 
 def user(clinic: Clinic) -> str:
     return f"pcp-{clinic.hospital.mark}"

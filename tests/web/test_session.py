@@ -1,0 +1,113 @@
+"""Sessions: in the ledger's database, sealed, each opened by its own name and the browser's secret together."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from cryptography.fernet import Fernet
+
+from bhi_fhir.delivery.ledger import open_ledger
+from bhi_fhir.delivery.seal import Seal
+from bhi_fhir.web.session import Sessions
+
+IDLE = timedelta(minutes=30)
+SEAL = Seal(Fernet.generate_key().decode())
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = datetime(2026, 9, 1, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def url(request: pytest.FixtureRequest) -> str:
+    return "sqlite:///x.db" if request.param == "sqlite" else request.getfixturevalue("postgresql")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def sessions(url: str, tmp_path: Path, clock: Clock) -> Iterator[Sessions]:
+    ledger = open_ledger(url, tmp_path, uuid.uuid4(), SEAL)
+    yield Sessions(ledger, SEAL, now=clock)
+    ledger.close()
+
+
+async def test_it_is_found_by_its_name_and_the_browsers_secret_together(sessions: Sessions) -> None:
+    name = await sessions.open("launch", "mine", {"patient": "Patient/1"}, IDLE)
+    found = await sessions.find("launch", name, "mine", IDLE)
+    assert found is not None
+    assert found.data == {"patient": "Patient/1"}
+    assert await sessions.find("launch", name, "another", IDLE) is None
+    assert await sessions.find("launch", "x" * 22, "mine", IDLE) is None
+    assert await sessions.find("caseload", name, "mine", IDLE) is None
+
+
+async def test_workers_share_it_and_other_sites_do_not(url: str, tmp_path: Path, clock: Clock) -> None:
+    site = uuid.uuid4()
+    ledgers = [open_ledger(url, tmp_path, each, SEAL) for each in (site, site, uuid.uuid4())]
+    one, two, other = (Sessions(each, SEAL, now=clock) for each in ledgers)
+    name = await one.open("launch", "mine", {"a": 1}, IDLE)
+    assert await two.find("launch", name, "mine", IDLE) is not None
+    assert await other.find("launch", name, "mine", IDLE) is None
+    for each in ledgers:
+        each.close()
+
+
+async def test_nothing_that_opens_it_or_names_anybody_stands_in_the_database(sessions: Sessions) -> None:
+    name = await sessions.open("launch", "browser-secret", {"patient": "Patient/1", "access": "SECRET-token"}, IDLE)
+    with sessions.engine.connect() as db:
+        text = str(db.execute(sa.text("SELECT * FROM web_sessions")).all())
+    for word in (name, "browser-secret", "Patient/1", "SECRET-token"):
+        assert word not in text
+
+
+async def test_it_ends_when_it_is_not_used_and_at_the_end_of_a_shift(sessions: Sessions, clock: Clock) -> None:
+    name = await sessions.open("launch", "mine", {}, IDLE)
+    for _ in range(18):
+        clock.now += timedelta(minutes=29)
+        assert await sessions.find("launch", name, "mine", IDLE) is not None
+    clock.now += timedelta(minutes=29)
+    assert await sessions.find("launch", name, "mine", IDLE) is None
+    again = await sessions.open("launch", "mine", {}, IDLE)
+    clock.now += timedelta(minutes=31)
+    assert await sessions.find("launch", again, "mine", IDLE) is None
+
+
+async def test_of_two_who_take_an_attempt_at_once_one_gets_it(sessions: Sessions) -> None:
+    state = await sessions.open("attempt", "mine", {"nonce": "n"}, IDLE)
+    taken = await asyncio.gather(*(sessions.take("attempt", state, "mine") for _ in range(8)))
+    assert sum(each is not None for each in taken) == 1
+
+
+async def test_another_browsers_attempt_is_used_up_by_trying_it(sessions: Sessions) -> None:
+    state = await sessions.open("attempt", "mine", {}, IDLE)
+    assert await sessions.take("attempt", state, "another") is None
+    assert await sessions.take("attempt", state, "mine") is None
+
+
+async def test_what_may_come_once_comes_once_also_at_the_same_moment(sessions: Sessions, clock: Clock) -> None:
+    until = clock.now + timedelta(minutes=5)
+    what = str(uuid.uuid4())
+    assert sum(await asyncio.gather(*(sessions.once(what, until) for _ in range(8)))) == 1
+
+
+async def test_all_that_a_browser_has_open_is_closed_at_once(sessions: Sessions) -> None:
+    names = [await sessions.open("launch", "mine", {"n": n}, IDLE) for n in range(3)]
+    theirs = await sessions.open("launch", "theirs", {}, IDLE)
+    assert len(await sessions.of_browser("mine")) == 3
+    await sessions.close_all("mine")
+    assert [await sessions.find("launch", name, "mine", IDLE) for name in names] == [None] * 3
+    assert await sessions.find("launch", theirs, "theirs", IDLE) is not None
