@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from bhi_fhir import __version__
@@ -20,7 +21,7 @@ from bhi_fhir.mapping.record import Record, Source
 from bhi_fhir.mapping.site_reading import SiteReading, site_reading
 from bhi_fhir.mapping.terminology import Terminology
 from bhi_fhir.policy import Rules, rules_of
-from bhi_fhir.rules.decide import decide
+from bhi_fhir.rules.decide import decider
 from bhi_fhir.settings import Site, load_site
 from bhi_fhir.shipped import shipped
 
@@ -82,7 +83,12 @@ class Desk:
         return Decided(tuple(decisions), found.set_aside)
 
     def decide_chart(self, chart: Chart) -> Decision:
-        return decide(chart, self.month, self.rules, self.site.switches)
+        return self._decider(chart)
+
+    @cached_property
+    def _decider(self) -> Callable[[Chart], Decision]:
+        """What does not depend on the patient is worked out once."""
+        return decider(self.month, self.rules, self.site.switches)
 
 
 def _fingerprint(folder: Path, overrides: Iterable[str]) -> str:
