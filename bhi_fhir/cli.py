@@ -75,6 +75,41 @@ def evaluate(site: Path, month: str, overrides: tuple[str, ...], shape: str, fil
 @_SITE
 @_MONTH
 @_SET
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A folder to be made.")
+@click.option("--processes", default=0, type=click.IntRange(0, 256), help="How many; one for each core if left out.")
+@click.option("--format", "shape", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.argument("folder", type=click.Path(path_type=Path), metavar="NDJSON_DIR")
+def bulk(
+    site: Path, month: str, overrides: tuple[str, ...], out: Path, processes: int, shape: str, folder: Path
+) -> None:
+    """Decide a Bulk Data export of any size: folders of NDJSON, also .gz or .zst. Goes on where it was cut off."""
+    import os
+
+    from bhi_fhir.jobs.bulk import report
+    from bhi_fhir.jobs.bulk.run import bulk as run
+    from bhi_fhir.jobs.desk import Desk
+    from bhi_fhir.jobs.progress import counting
+
+    desk = Desk.open(site, month, overrides)
+    done = run(
+        desk,
+        overrides,
+        folder,
+        out,
+        processes=processes or len(os.sched_getaffinity(0)),
+        today=_today(desk.site.zone),
+        showing=counting,
+    )
+    click.echo((out / "summary.json").read_bytes(), nl=False) if shape == "json" else report.show(_console(), done)
+    report.say_set_aside(done)
+    _refuse_unverified(desk.rules.unverified, month)
+    sys.exit(SET_ASIDE if done.summary.tally.set_aside else 0)
+
+
+@cli.command()
+@_SITE
+@_MONTH
+@_SET
 @click.option("--write", is_flag=True, help="Deliver the drafts; without it they are only shown.")
 @click.option("--afresh", is_flag=True, help="Begin anew, also if an earlier run of today was cut off.")
 @click.option("--format", "shape", type=click.Choice(["table", "json"]), default="table", show_default=True)
@@ -209,12 +244,14 @@ def explain(
     shape: str,
     files: tuple[str, ...],
 ) -> None:
-    """Say why: each line as a paragraph for an appeal, and what is missing until when."""
+    """Say why: each line as a paragraph for an appeal, and what is missing until when.
+
+    FILE is a record as for evaluate, or decisions that bulk wrote.
+    """
     from bhi_fhir.jobs import explain as explaining
     from bhi_fhir.jobs.desk import Desk
-    from bhi_fhir.jobs.evaluate import evaluate as run
 
-    done = run(Desk.open(site, month, overrides), files)
+    done = explaining.decided(Desk.open(site, month, overrides), files, patient)
     found = explaining.explain(done, _today(done.desk.site.zone), reader, patient, code)
     if shape == "json":
         click.echo(explaining.json(done, found))

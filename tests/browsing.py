@@ -99,7 +99,8 @@ def clinic_site(ehr: Ehr, port: int, more: str, client: dict[str, Any] | None) -
     auth = kinds.get((client or {}).get("token_endpoint_auth_method", ""), "public")
     return (
         f'{more}\n[serve]\npublic_url = "https://127.0.0.1:{port}"\n[serve.callers.test]\nkey_env = "TEST_KEY"\n'
-        f'[smart]\nclient_id = "bhi-fhir"\nframe_ancestors = ["{ehr.origin}"]\nauth = "{auth}"\nsecret_env = "TEST_APP"\n'
+        f'[smart]\nclient_id = "bhi-fhir"\nframe_ancestors = ["{ehr.origin}"]\n'
+        f'auth = "{auth}"\nsecret_env = "TEST_APP"\n'
         '[fhir.auth]\nkind = "bearer"\nsecret_env = "TEST_BACKEND"\n'
     )
 
@@ -118,7 +119,8 @@ def clinic(
     port = free_port()
     url = f"https://127.0.0.1:{port}"
     clients = [
-        {"client_id": "bhi-fhir", "redirect_uris": [f"{url}/callback"], **(client or {"token_endpoint_auth_method": "none"}),
+        {"client_id": "bhi-fhir", "redirect_uris": [f"{url}/callback"],
+         **(client or {"token_endpoint_auth_method": "none"}),
          "grant_types": ["authorization_code", "refresh_token"], "response_types": ["code"]},
         {"client_id": "bhi-list", "client_secret": "SECRET-list", "redirect_uris": [f"{url}/caseload/callback"],
          "grant_types": ["authorization_code"], "response_types": ["code"]},

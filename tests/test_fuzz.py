@@ -17,10 +17,10 @@ from typing import Any
 from fuzzing import Chance, as_bytes, broken_bytes, changed_where_nobody_reads, mutated
 
 from bhi_fhir.domain.record import SetAside
-from bhi_fhir.drafts import draft
+from bhi_fhir.drafts.models import draft
 from bhi_fhir.jobs import files
 from bhi_fhir.jobs.desk import Decided, Desk
-from bhi_fhir.jobs.drafting import draft_run
+from bhi_fhir.jobs.draft_run import draft_run
 from bhi_fhir.jobs.evaluate import evaluate
 from bhi_fhir.mapping.record import Record, Source
 from bhi_fhir.views import VIEWS

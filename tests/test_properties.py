@@ -23,9 +23,9 @@ from record import CHICAGO, Record, cocm_record, g0323_record, general_record
 
 from bhi_fhir.domain.decision import Decision, Status
 from bhi_fhir.domain.time import subtract
-from bhi_fhir.drafts import draft
+from bhi_fhir.drafts.models import draft
 from bhi_fhir.jobs.desk import Desk
-from bhi_fhir.jobs.drafting import draft_run
+from bhi_fhir.jobs.draft_run import draft_run
 from bhi_fhir.mapping import charges, chart
 from bhi_fhir.mapping.moments import Clock
 from bhi_fhir.mapping.record import Source

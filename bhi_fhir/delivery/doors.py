@@ -22,7 +22,7 @@ from bhi_fhir.delivery.mllp import Mllp
 from bhi_fhir.delivery.oracle_sink import OracleSink
 from bhi_fhir.delivery.sink import Sink
 from bhi_fhir.delivery.work_list import WorkList
-from bhi_fhir.drafts import DraftSite
+from bhi_fhir.drafts.site import DraftSite
 from bhi_fhir.errors import SiteError
 from bhi_fhir.fhir.capabilities import Capabilities
 from bhi_fhir.fhir.client import BhiClient

@@ -18,8 +18,9 @@ from typing import Any, Literal
 from urllib.parse import urlencode
 
 from bhi_fhir.delivery.line import Content, Draft, Line, Nothing, Receipt, Seen, Several, Standing
-from bhi_fhir.drafts import DraftSite, provenance
 from bhi_fhir.drafts.identity import SYSTEM
+from bhi_fhir.drafts.provenance import provenance
+from bhi_fhir.drafts.site import DraftSite
 from bhi_fhir.errors import Conflict, Refused, ServerError, Unreachable
 from bhi_fhir.fhir.capabilities import Capabilities
 from bhi_fhir.fhir.client import BhiClient

@@ -8,14 +8,15 @@ from fhir.resources.R4B.bundle import Bundle, BundleEntry
 from fhir.resources.R4B.chargeitem import ChargeItem
 from fhir.resources.R4B.claim import Claim
 from fhir.resources.R4B.codeableconcept import CodeableConcept
+from fhir.resources.R4B.meta import Meta
 from fhir.resources.R4B.operationoutcome import OperationOutcome, OperationOutcomeIssue
 
 from bhi_fhir.domain.decision import Candidate, Decision, Finding
 from bhi_fhir.domain.record import Chart, SetAside
 from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.drafts import elements
-from bhi_fhir.drafts.draft import PatientDrafts, draft
 from bhi_fhir.drafts.identity import full_url
+from bhi_fhir.drafts.models import PatientDrafts, draft
 from bhi_fhir.drafts.site import DraftRun, DraftSite
 
 
@@ -52,7 +53,8 @@ def outcome(decision: Decision, chart: Chart, drafts: PatientDrafts, run: DraftR
         *(_issue("information", "not-found", "Claim", remark) for remark in drafts.remarks),
         *(_open(candidate, f) for candidate in decision.candidates for f in candidate.findings if f.open),
     ]
-    return OperationOutcome(meta=elements.meta(run.site, elements.labels(chart, rests_on)), issue=issues)
+    meta = elements.meta(run.site, elements.labels(chart, rests_on))
+    return OperationOutcome(meta=Meta.model_validate(meta), issue=issues)
 
 
 def set_aside_outcome(set_aside: Sequence[SetAside]) -> OperationOutcome:

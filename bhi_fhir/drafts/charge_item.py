@@ -4,35 +4,33 @@ from __future__ import annotations
 
 from datetime import date
 
-from fhir.resources.R4B.annotation import Annotation
-from fhir.resources.R4B.chargeitem import ChargeItem, ChargeItemPerformer
-from fhir.resources.R4B.reference import Reference
-
 from bhi_fhir.domain.decision import Decision, Line
 from bhi_fhir.domain.record import Chart
 from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.drafts import elements
+from bhi_fhir.drafts.elements import Json
 from bhi_fhir.drafts.identity import identifier
 from bhi_fhir.drafts.site import DraftRun
 
 
-def charge_item(decision: Decision, line: Line, chart: Chart, run: DraftRun) -> ChargeItem:
+def charge_item(decision: Decision, line: Line, chart: Chart, run: DraftRun) -> Json:
     site = run.site
     rests_on = elements.evidence(decision, line)
     definition = f"{site.canonical_base.rstrip('/')}/ChargeItemDefinition/{line.code}|{site.ruleset}"
-    return ChargeItem(
+    return elements.present(
+        resourceType="ChargeItem",
         meta=elements.meta(site, elements.labels(chart, rests_on)),
         identifier=[identifier(site.name, decision.patient, run.month, line.code, _kind(line))],
         definitionCanonical=[definition],
         status="planned",
         code=elements.service(line, run.titles),
-        subject=Reference(reference=decision.patient),
+        subject=elements.reference(decision.patient),
         context=_episode(decision, chart, run.month),
         occurrencePeriod=elements.whole_month(run.month),
         performer=_performer(line),
         quantity=elements.units(line.units),
-        supportingInformation=elements.references(rests_on) or None,
         note=_days(line.days),
+        supportingInformation=elements.references(rests_on),
     )
 
 
@@ -41,24 +39,21 @@ def _kind(line: Line) -> str:
     return f"charge of a day\n{line.practitioner}" if line.days else "charge of a month"
 
 
-def _episode(decision: Decision, chart: Chart, month: ServiceMonth) -> Reference | None:
+def _episode(decision: Decision, chart: Chart, month: ServiceMonth) -> Json | None:
     """The latest EpisodeOfCare of the program that covers part of the month; never an Encounter."""
     covering = [
         (episode.period.opens, episode.ref)
         for episode in chart.care_episodes
         if episode.program == decision.program and not episode.doubt and episode.period.meets(month.span)
     ]
-    return Reference(reference=max(covering)[1]) if covering else None
+    return elements.reference(max(covering)[1]) if covering else None
 
 
-def _performer(line: Line) -> list[ChargeItemPerformer] | None:
-    if line.practitioner is None:
-        return None
-    return [ChargeItemPerformer(actor=Reference(reference=line.practitioner))]
+def _performer(line: Line) -> list[Json]:
+    return [{"actor": elements.reference(line.practitioner)}] if line.practitioner else []
 
 
-def _days(days: tuple[tuple[date, int], ...]) -> list[Annotation] | None:
+def _days(days: tuple[tuple[date, int], ...]) -> list[Json]:
     """Services of a day keep their dates, which the occurrence (the month) does not tell."""
-    if not days:
-        return None
-    return [Annotation(text="Units by day: " + ", ".join(f"{day} {number}" for day, number in days))]
+    said = ", ".join(f"{day} {number}" for day, number in days)
+    return [{"text": f"Units by day: {said}"}] if days else []

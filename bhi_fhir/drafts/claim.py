@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 
-from fhir.resources.R4B.claim import (
-    Claim,
-    ClaimCareTeam,
-    ClaimDiagnosis,
-    ClaimInsurance,
-    ClaimItem,
-)
-from fhir.resources.R4B.reference import Reference
-
 from bhi_fhir.domain.decision import Decision, Line
 from bhi_fhir.domain.record import Chart, Cover, Diagnosis
 from bhi_fhir.domain.time import ServiceMonth, midnight
 from bhi_fhir.drafts import elements
+from bhi_fhir.drafts.elements import Json
 from bhi_fhir.drafts.identity import identifier
 from bhi_fhir.drafts.site import DraftRun
 
@@ -32,7 +24,7 @@ _NO_DIAGNOSIS = "The Claim names no diagnosis: the record holds no ICD-10-CM cod
 
 def claims(
     decision: Decision, lines: Sequence[Line], chart: Chart, run: DraftRun
-) -> tuple[tuple[Claim, ...], tuple[str, ...]]:
+) -> tuple[tuple[Json, ...], tuple[str, ...]]:
     """The Claims, and a sentence for each line that no Claim can carry.
 
     FHIR wants a Coverage in every Claim: a line without one in force on its date stands by itself.
@@ -49,7 +41,7 @@ def claims(
         _claim(decision, _in_claim_order(own, run.adds_to), practitioner, chart, run)
         for practitioner, own in by_practitioner.items()
     )
-    remarks += [_NO_DIAGNOSIS for draft in drafts if not draft.diagnosis]
+    remarks += [_NO_DIAGNOSIS for draft in drafts if "diagnosis" not in draft]
     return drafts, tuple(remarks)
 
 
@@ -63,54 +55,54 @@ def _obstacle(line: Line, chart: Chart, month: ServiceMonth) -> str:
     return ""
 
 
-def _claim(decision: Decision, lines: list[Line], practitioner: str, chart: Chart, run: DraftRun) -> Claim:
+def _claim(decision: Decision, lines: list[Line], practitioner: str, chart: Chart, run: DraftRun) -> Json:
     site, month = run.site, run.month
     rests_on = frozenset[str]().union(*(elements.evidence(decision, line) for line in lines))
     diagnoses = _diagnoses(chart, month, rests_on)
     covers = _covers(chart, lines, month)
     named = {*rests_on, *(d.ref for d in diagnoses), *(c.ref for c in covers)}
     codes = sorted({d.icd10 for d in diagnoses})
-    return Claim(
+    return elements.present(
+        resourceType="Claim",
         meta=elements.meta(site, elements.labels(chart, named)),
         identifier=[identifier(site.name, decision.patient, month, practitioner, "claim")],
         status="draft",
         type=elements.concept(CLAIM_TYPE, "professional"),
         use="claim",
-        patient=Reference(reference=decision.patient),
+        patient=elements.reference(decision.patient),
         billablePeriod=elements.whole_month(month),
-        created=run.created,  # type: ignore[arg-type]  # a FHIR dateTime may be a date
-        provider=Reference(reference=site.provider or practitioner),
+        created=str(run.created),
+        provider=elements.reference(site.provider or practitioner),
         priority=elements.concept(PRIORITY, "normal"),
         careTeam=[
-            ClaimCareTeam(
-                sequence=1,
-                provider=Reference(reference=practitioner),
-                responsible=True,
-                role=elements.concept(CARE_TEAM_ROLE, "primary"),
-            )
+            {
+                "sequence": 1,
+                "provider": elements.reference(practitioner),
+                "responsible": True,
+                "role": elements.concept(CARE_TEAM_ROLE, "primary"),
+            }
         ],
         diagnosis=[
-            ClaimDiagnosis(sequence=number, diagnosisCodeableConcept=elements.concept(ICD10, code))
+            {"sequence": number, "diagnosisCodeableConcept": elements.concept(ICD10, code)}
             for number, code in enumerate(codes, 1)
-        ]
-        or None,
+        ],
         insurance=[
-            ClaimInsurance(sequence=number, focal=number == 1, coverage=Reference(reference=cover.ref))
+            {"sequence": number, "focal": number == 1, "coverage": elements.reference(cover.ref)}
             for number, cover in enumerate(covers, 1)
         ],
         item=_items(lines, len(codes), run),
     )
 
 
-def _items(lines: list[Line], diagnoses: int, run: DraftRun) -> list[ClaimItem]:
+def _items(lines: list[Line], diagnoses: int, run: DraftRun) -> list[Json]:
     served = [(line, day, number) for line in lines for day, number in _served(line)]
     return [
-        ClaimItem(
+        elements.present(
             sequence=sequence,
             careTeamSequence=[1],
-            diagnosisSequence=list(range(1, diagnoses + 1)) or None,
+            diagnosisSequence=list(range(1, diagnoses + 1)),
             productOrService=elements.service(line, run.titles),
-            servicedDate=day,
+            servicedDate=str(day),
             locationCodeableConcept=elements.concept(PLACE, run.site.place_of_service),
             quantity=elements.units(number),
         )

@@ -5,19 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from decimal import Decimal
-
-from fhir.resources.R4B.codeableconcept import CodeableConcept
-from fhir.resources.R4B.coding import Coding
-from fhir.resources.R4B.meta import Meta
-from fhir.resources.R4B.period import Period
-from fhir.resources.R4B.quantity import Quantity
-from fhir.resources.R4B.reference import Reference
+from typing import Any
 
 from bhi_fhir.domain.decision import Decision, Line
 from bhi_fhir.domain.record import Chart
 from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.drafts.site import DraftSite
+
+Json = dict[str, Any]
+"""A resource or a part of one as plain JSON."""
 
 ADAPTER = "urn:bhi-fhir:adapter"
 RULESET = "urn:bhi-fhir:ruleset"
@@ -25,29 +21,39 @@ RULESET = "urn:bhi-fhir:ruleset"
 _RESOURCE = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 
 
-def concept(system: str, code: str, text: str | None = None) -> CodeableConcept:
+def present(**parts: Any) -> Json:
+    """The parts that there are: JSON of FHIR has no null and no empty list."""
+    return {name: part for name, part in parts.items() if part is not None and part != []}
+
+
+def concept(system: str, code: str, text: str | None = None) -> Json:
     """A concept with one coding and, if there is one, our own words: never a `display` (AMA, NUBC)."""
-    return CodeableConcept(coding=[Coding(system=system, code=code)], text=text)
+    coded: Json = {"coding": [{"system": system, "code": code}]}
+    return {**coded, "text": text} if text else coded
 
 
-def service(line: Line, titles: Mapping[str, str]) -> CodeableConcept:
+def service(line: Line, titles: Mapping[str, str]) -> Json:
     return concept(line.system, line.code, titles.get(line.code))
 
 
-def units(number: int) -> Quantity:
-    return Quantity(value=Decimal(number))
+def reference(ref: str) -> Json:
+    return {"reference": ref}
 
 
-def references(refs: Iterable[str]) -> list[Reference]:
+def units(number: int) -> Json:
+    return {"value": number}
+
+
+def references(refs: Iterable[str]) -> list[Json]:
     """References to resources, in order and once; a bare fullUrl leads nowhere outside its own file."""
-    return [Reference(reference=ref) for ref in sorted(set(refs)) if _RESOURCE.fullmatch(ref)]
+    return [reference(ref) for ref in sorted(set(refs)) if _RESOURCE.fullmatch(ref)]
 
 
-def whole_month(month: ServiceMonth) -> Period:
+def whole_month(month: ServiceMonth) -> Json:
     """The month from its first to its last second, in the practice's own time."""
     start, end = month.span
     last = end - timedelta(seconds=1)
-    return Period(start=start.astimezone(month.zone), end=last.astimezone(month.zone))
+    return {"start": start.astimezone(month.zone).isoformat(), "end": last.astimezone(month.zone).isoformat()}
 
 
 def evidence(decision: Decision, line: Line) -> frozenset[str]:
@@ -61,15 +67,15 @@ def evidence(decision: Decision, line: Line) -> frozenset[str]:
     )
 
 
-def labels(chart: Chart, refs: Iterable[str]) -> list[Coding]:
+def labels(chart: Chart, refs: Iterable[str]) -> list[Json]:
     """The security labels (42 CFR Part 2 among them) of the patient and of these resources."""
     named = {chart.patient, *refs}
     found = {(system, code) for ref, system, code in chart.security if ref in named}
-    return [Coding(system=system or None, code=code) for system, code in sorted(found)]
+    return [present(system=system or None, code=code) for system, code in sorted(found)]
 
 
-def meta(site: DraftSite, security: list[Coding]) -> Meta:
-    return Meta(
-        security=security or None,
-        tag=[Coding(system=ADAPTER, code="bhi-fhir"), Coding(system=RULESET, code=site.ruleset)],
+def meta(site: DraftSite, security: list[Json]) -> Json:
+    return present(
+        security=security,
+        tag=[{"system": ADAPTER, "code": "bhi-fhir"}, {"system": RULESET, "code": site.ruleset}],
     )

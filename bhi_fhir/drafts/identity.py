@@ -14,8 +14,6 @@ from __future__ import annotations
 
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from fhir.resources.R4B.identifier import Identifier
-
 from bhi_fhir.domain.time import ServiceMonth
 
 SYSTEM = "urn:bhi-fhir:draft"
@@ -26,9 +24,9 @@ def site_namespace(name: str) -> UUID:
     return uuid5(_ROOT, name)
 
 
-def identifier(site: str, patient: str, month: ServiceMonth, what: str, kind: str) -> Identifier:
+def identifier(site: str, patient: str, month: ServiceMonth, what: str, kind: str) -> dict[str, str]:
     """`what` is the code of a charge or the practitioner of a claim; `kind` tells lines of one code apart."""
-    return Identifier(system=SYSTEM, value=str(_uuid(site, patient, str(month), what, kind)))
+    return {"system": SYSTEM, "value": str(_uuid(site, patient, str(month), what, kind))}
 
 
 def full_url(site: str, *parts: str) -> str:

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from fhir.resources.R4B.coding import Coding
-from fhir.resources.R4B.provenance import Provenance, ProvenanceAgent, ProvenanceEntity
-from fhir.resources.R4B.reference import Reference
+from fhir.resources.R4B.provenance import Provenance
 
 from bhi_fhir.drafts import elements
+from bhi_fhir.drafts.elements import Json
 from bhi_fhir.drafts.site import DraftSite
 
 PARTICIPANT = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
@@ -27,18 +26,19 @@ def provenance(
 
     `created` pairs each version-specific reference ("ChargeItem/1/_history/1") with the JSON written there.
     """
-    device = Reference(type="Device", display=f"bhi-fhir {site.version}")
-    return Provenance(
+    device = {"type": "Device", "display": f"bhi-fhir {site.version}"}
+    made = elements.present(
         meta=elements.meta(site, _labels(content for _, content in created)),
-        target=[Reference(reference=ref) for ref, _ in created],
+        target=[elements.reference(ref) for ref, _ in created],
         recorded=recorded,
         activity=elements.concept(ACTIVITY, "CREATE"),
-        agent=[ProvenanceAgent(type=elements.concept(PARTICIPANT, "assembler"), who=device)],
-        entity=[ProvenanceEntity(role="source", what=source) for source in elements.references(evidence)] or None,
+        agent=[{"type": elements.concept(PARTICIPANT, "assembler"), "who": device}],
+        entity=[{"role": "source", "what": source} for source in elements.references(evidence)],
     )
+    return Provenance.model_validate(made)
 
 
-def _labels(contents: Iterable[Mapping[str, Any]]) -> list[Coding]:
+def _labels(contents: Iterable[Mapping[str, Any]]) -> list[Json]:
     labels = [label for content in contents for label in content.get("meta", {}).get("security", ())]
     found = {(label.get("system") or "", label.get("code") or ""): label for label in labels}
-    return [Coding(**found[key]) for key in sorted(found)]
+    return [dict(found[key]) for key in sorted(found)]

@@ -73,14 +73,15 @@ class Desk:
         record.withheld += [(None, part) for part in withheld]
         clock = Clock(self.site.zone)
         found = charts(record, Reading(record, self.terms, clock, self.reading, self.month.span))
-        notes: tuple[str, ...] = ()
-        if clock.assumed:
-            notes = (f"{clock.assumed} dateTimes have no zone and were read in {self.site.time_zone}",)
-        decisions = []
-        for chart in found.charts:
-            noted = replace(chart, warnings=chart.warnings + notes) if notes else chart
-            decisions.append((self.decide_chart(noted), noted))
-        return Decided(tuple(decisions), found.set_aside)
+        noted = [self.noted(chart, clock) for chart in found.charts]
+        return Decided(tuple((self.decide_chart(chart), chart) for chart in noted), found.set_aside)
+
+    def noted(self, chart: Chart, clock: Clock) -> Chart:
+        """The chart with a warning, where dateTimes had to be read in the site's own zone."""
+        if not clock.assumed:
+            return chart
+        note = f"{clock.assumed} dateTimes have no zone and were read in {self.site.time_zone}"
+        return replace(chart, warnings=(*chart.warnings, note))
 
     def decide_chart(self, chart: Chart) -> Decision:
         return self._decider(chart)

@@ -1,4 +1,4 @@
-"""Decisions to drafts for a site: what the drafts room needs of settings and policy."""
+"""Decisions to validated drafts: as a Bundle, and as delivery takes them."""
 
 from __future__ import annotations
 
@@ -6,39 +6,12 @@ import json
 from datetime import date
 from typing import Any
 
-from bhi_fhir import __version__
 from bhi_fhir.delivery.line import Draft
 from bhi_fhir.domain.decision import Decision
-from bhi_fhir.drafts import DraftRun, DraftSite, PatientDrafts, draft_bundle
-from bhi_fhir.jobs.desk import Desk
+from bhi_fhir.drafts.bundle import draft_bundle
+from bhi_fhir.drafts.models import PatientDrafts
+from bhi_fhir.jobs.draft_run import draft_run
 from bhi_fhir.jobs.evaluate import Evaluation
-from bhi_fhir.policy.model import RULESET
-from bhi_fhir.settings import Site
-
-
-def canonical_base(site: Site) -> str:
-    """Under which ChargeItemDefinitions are named: where the site's service serves them, if it has one."""
-    return f"{site.serve.public_url.rstrip('/')}/fhir" if site.serve.public_url else "urn:bhi-fhir"
-
-
-def draft_run(desk: Desk, created: date) -> DraftRun:
-    """What is the same for every draft of a run; `created` dates the Claims."""
-    site = DraftSite(
-        name=desk.site.name,
-        ruleset=RULESET,
-        canonical_base=canonical_base(desk.site),
-        version=__version__,
-        place_of_service=desk.site.claim.place_of_service,
-        provider=desk.site.claim.provider,
-    )
-    codes = desk.rules.codes.values()
-    return DraftRun(
-        site=site,
-        month=desk.month,
-        titles={c.code: c.title for c in codes},
-        adds_to={c.code: c.adds_to for c in codes},
-        created=created,
-    )
 
 
 def bundle(done: Evaluation, created: date) -> str:

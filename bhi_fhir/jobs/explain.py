@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
@@ -12,7 +12,9 @@ import msgspec
 
 from bhi_fhir.domain.decision import Candidate
 from bhi_fhir.errors import UsageError
-from bhi_fhir.jobs.evaluate import Evaluation, Result
+from bhi_fhir.jobs.bulk.trace import is_trace, read_traces
+from bhi_fhir.jobs.desk import Desk
+from bhi_fhir.jobs.evaluate import Evaluation, Result, evaluate
 from bhi_fhir.jobs.explain_line import LineTold, tell_line
 from bhi_fhir.jobs.explain_missing import Missing, tell_missing
 from bhi_fhir.jobs.telling import Told
@@ -37,6 +39,17 @@ class Explanation:
     patient: str
     biller: tuple[LineTold, ...] | None
     care_manager: Missing | None
+
+
+def decided(desk: Desk, files: Iterable[str], patient: str = "") -> Evaluation:
+    """Evaluate records; what bulk has decided is read as it was decided (`patient`: only this one's)."""
+    named = sorted(set(files))
+    traces = [name for name in named if is_trace(name)]
+    done = evaluate(desk, (name for name in named if name not in traces))
+    wanted = patient if not patient or "/" in patient else f"Patient/{patient}"
+    read = [Result(name, *found) for name in traces for found in read_traces(name, desk.month, wanted)]
+    results = sorted((*done.results, *read), key=lambda r: (r.file, r.decision.patient))
+    return Evaluation(desk, tuple(results), done.set_aside)
 
 
 def explain(

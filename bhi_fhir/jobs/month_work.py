@@ -12,8 +12,8 @@ from bhi_fhir.delivery.hand import Wanted
 from bhi_fhir.delivery.settle import foresee, settle
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import Chart, SetAside
-from bhi_fhir.drafts import PatientDrafts, draft
 from bhi_fhir.drafts.identity import SYSTEM
+from bhi_fhir.drafts.models import PatientDrafts, draft
 from bhi_fhir.errors import ServerError
 from bhi_fhir.jobs.attesting import still_attested, with_attestations
 from bhi_fhir.jobs.desk import Desk

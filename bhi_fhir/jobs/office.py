@@ -17,14 +17,14 @@ from bhi_fhir.delivery.doors import doors
 from bhi_fhir.delivery.hand import Delivery
 from bhi_fhir.delivery.ledger import Ledger, open_ledger
 from bhi_fhir.delivery.seal import site_seal
-from bhi_fhir.drafts import DraftRun
 from bhi_fhir.drafts.identity import site_namespace
+from bhi_fhir.drafts.site import DraftRun
 from bhi_fhir.fhir.capabilities import Capabilities, capabilities
 from bhi_fhir.fhir.client import BhiClient
 from bhi_fhir.fhir.oauth import BackendServices
 from bhi_fhir.jobs.connecting import connection
 from bhi_fhir.jobs.desk import Desk
-from bhi_fhir.jobs.drafting import draft_run
+from bhi_fhir.jobs.draft_run import draft_run
 from bhi_fhir.jobs.patient_record import RecordReader
 
 _P = ParamSpec("_P")

@@ -34,10 +34,13 @@ class Charts:
     set_aside: tuple[SetAside, ...] = field(default_factory=tuple)
 
 
-def charts(record: Record, reading: Reading) -> Charts:
-    """One Chart per patient of the record, in the order of their references."""
+def charts(record: Record, reading: Reading, staff: dict[str, Person] | None = None) -> Charts:
+    """One Chart per patient of the record, in the order of their references.
+
+    `staff`: its people, where they are known already.
+    """
     rows = _by_patient(record)
-    staff = people(record, reading)
+    staff = people(record, reading) if staff is None else staff
     found = []
     for patient in sorted(rows):
         mine = rows[patient]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -43,6 +44,8 @@ SUBJECT = {
     "QuestionnaireResponse": "subject",
 }
 """Which element names the patient."""
+_OF_NOBODY = frozenset(VIEWS) - frozenset(SUBJECT) - {"Patient", "OperationOutcome"}
+"""What belongs to no patient: staff, organizations, devices."""
 
 _NPI_OID = "urn:oid:2.16.840.1.113883.4.6"
 _TYPE_MARK = re.compile(rb'"resourceType"\s*:\s*"([A-Za-z]+)"')
@@ -50,6 +53,8 @@ _SPEAKS_OF_OTHERS = frozenset({"Bundle", "OperationOutcome"})
 _SNIFFED = 1 << 16
 """How much of something unreadable is searched for its type."""
 _TYPE_NAME = re.compile(r"[A-Z][A-Za-z]+")
+_OPENING, _ELEMENT, _COMMA = re.compile(r"\s*\{"), re.compile(r'\s*"(\w+)"\s*:\s*'), re.compile(r"\s*,")
+_TOLERANT = json.JSONDecoder(strict=False)
 _DEEPEST = 16
 """Bundles within Bundles."""
 _CUT = {"REDACTED", "MASKED", "SUBSETTED"}
@@ -325,8 +330,9 @@ class Record:
     # -- reading ------------------------------------------------------------------------------------
 
     @classmethod
-    def read(cls, sources: Iterable[Source]) -> Record:
-        record = cls()
+    def read(cls, sources: Iterable[Source], shared: Record | None = None) -> Record:
+        """`shared`: staff and organizations, read once, that belong to many such inputs."""
+        record = shared.beside() if shared else cls()
         versions: dict[str, list[_Version]] = {}
         for source in sources:
             record._sort_in(source, versions)
@@ -338,6 +344,18 @@ class Record:
                 record._take_newest(mine, versions_of_it)
         record._index()
         return record
+
+    def beside(self) -> Record:
+        """A record with the same rows and nothing set aside: what is read into it is not seen here."""
+        nobody_s = {kind: found for kind, found in self._identifiers.items() if kind in _OF_NOBODY}
+        return Record(
+            rows=dict(self.rows),
+            _aliases=dict(self._aliases),
+            _bases=dict(self._bases),
+            _types=dict(self._types),
+            _identifiers=nobody_s,
+            _people=dict(self._people),
+        )
 
     def _sort_in(self, source: Source, versions: dict[str, list[_Version]]) -> None:
         if source.trouble:
@@ -507,7 +525,8 @@ class Record:
 
     def _index(self) -> None:
         for key, person in self.of_type(Practitioner):
-            self._people[key] = self._same_npi(person) or key
+            if key not in self._people:
+                self._people[key] = self._same_npi(person) or key
         self._merge()
         self.withheld = [
             (self._survivors.get(who, who) if (who := self._key_of(patient)) else None, part)
@@ -587,17 +606,24 @@ def part_of(raw: bytes | msgspec.Raw) -> str:
     JSON that names no type is no resource, and nothing is missing with it; a torn resource says its type or not.
     """
     start = bytes(raw)[:_SNIFFED]
-    found = _TYPE_MARK.search(start)
-    if found:
-        kind = found[1].decode()
+    found = {mark.decode() for mark in _TYPE_MARK.findall(start)}
+    if len(found) > 1 and not _is_json(raw):
+        return "*"  # two resources ran into each other
+    first = _TYPE_MARK.search(start)
+    if first:
+        kind = first[1].decode()
         if kind in VIEWS and kind != "OperationOutcome":
             return kind
         return "" if kind in R4_TYPES - _SPEAKS_OF_OTHERS else "*"
+    return "" if _is_json(raw) else "*"
+
+
+def _is_json(raw: bytes | msgspec.Raw) -> bool:
     try:
         msgspec.json.decode(raw)
     except UNREADABLE:
-        return "*"
-    return ""
+        return False
+    return True
 
 
 def open_bundle(source: Source, record: Record) -> Iterator[Source]:
@@ -728,8 +754,10 @@ def _what_can_be_read(raw: bytes | msgspec.Raw, kind: str) -> tuple[str | None, 
     try:
         resource: Any = None if kind == "*" else msgspec.json.decode(raw)
     except UNREADABLE:
-        return None, ""
+        resource = _whole_elements(bytes(raw))
     patient = _at(resource, SUBJECT.get(kind, ""), "reference")
+    if patient and not patient.isprintable():
+        patient = None  # the tear goes through the name
     days = [
         _at(resource, "period", "start"),
         _at(resource, "performedPeriod", "start"),
@@ -737,6 +765,23 @@ def _what_can_be_read(raw: bytes | msgspec.Raw, kind: str) -> tuple[str | None, 
         _at(resource, "actualPeriod", "start"),
     ]
     return patient, next((d[:10] for d in days if d and _DAY.match(d)), "")
+
+
+def _whole_elements(torn: bytes) -> dict[str, Any]:
+    """The elements of a torn resource that stand whole before the place where it is torn.
+
+    None where two resources ran into each other: the first says nothing about the second.
+    """
+    text = torn.decode(errors="surrogateescape")
+    found: dict[str, Any] = {}
+    place = _OPENING.match(text) if text.count('"resourceType"') == 1 else None
+    while place and (name := _ELEMENT.match(text, place.end())):
+        try:
+            found[name[1]], end = _TOLERANT.raw_decode(text, name.end())
+        except (ValueError, RecursionError):
+            break
+        place = _COMMA.match(text, end)
+    return found
 
 
 def _at(resource: Any, *path: str) -> str | None:

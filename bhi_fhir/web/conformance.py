@@ -13,7 +13,7 @@ from starlette.responses import Response
 from bhi_fhir import __version__
 from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.jobs.catalogue import Entry, catalogue
-from bhi_fhir.jobs.drafting import canonical_base
+from bhi_fhir.jobs.draft_run import canonical_base
 from bhi_fhir.policy import policy
 from bhi_fhir.policy.model import RULESET
 from bhi_fhir.settings import Site

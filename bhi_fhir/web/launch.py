@@ -17,7 +17,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from bhi_fhir.errors import ServerError, SiteError
-from bhi_fhir.fhir.gate import Gate
+from bhi_fhir.fhir.gate import Gate, is_safe
 from bhi_fhir.settings import Site
 from bhi_fhir.web import logs, session
 from bhi_fhir.web.granted import wanted
@@ -52,6 +52,9 @@ class Launches:
         if not site.smart.client_id:
             return None
         base = public_url(site)
+        for origin in site.smart.frame_ancestors:
+            if not is_safe(origin) or origin.count("/") != 2:
+                raise SiteError("smart.frame_ancestors: give origins such as https://ehr.example.org")
         if not site.fhir.base_url:
             raise SiteError("site.toml: fhir.base_url is missing, the address of the site's FHIR server")
         gates = [Gate(each, [site.fhir.base_url, *site.fhir.aliases]) for each in (site.fhir.base_url, *site.smart.iss)]

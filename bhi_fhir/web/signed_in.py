@@ -20,7 +20,7 @@ from bhi_fhir.fhir.client import BhiClient
 from bhi_fhir.fhir.reading import read
 from bhi_fhir.jobs.connecting import connection
 from bhi_fhir.jobs.desk import Desk
-from bhi_fhir.jobs.drafting import draft_run
+from bhi_fhir.jobs.draft_run import draft_run
 from bhi_fhir.jobs.office import Office
 from bhi_fhir.jobs.patient_record import RecordReader, ServerRecord
 from bhi_fhir.views.common import UNREADABLE
@@ -118,9 +118,10 @@ class Reader(RecordReader):
     async def read(self, patient: str) -> ServerRecord:
         record = await super().read(patient)
         self.names = Names.of(record.sources)
-        seen = {each.part for each in record.withheld}
-        missing = (Withheld(kind, _NOT_GRANTED.format(kind)) for kind in self.granted.unread(self.types()))
-        record.withheld += [each for each in missing if each.part not in seen]
+        # Whether the server refuses such a type or gives an empty answer: this is why.
+        unread = self.granted.unread(self.types())
+        record.withheld = [each for each in record.withheld if each.part not in unread]
+        record.withheld += [Withheld(kind, _NOT_GRANTED.format(kind)) for kind in unread]
         return record
 
     async def know(self, patient: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from drafts.samples import COCM_FIRST, MARIA, RUN
 
 from bhi_fhir.delivery.line import Draft, Line
-from bhi_fhir.drafts import draft
+from bhi_fhir.drafts.models import draft
 
 _CHARGE, _CLAIM = draft(COCM_FIRST, MARIA, RUN).resources
 

@@ -23,7 +23,7 @@ from bhi_fhir.delivery.ledger import Ledger, open_ledger
 from bhi_fhir.delivery.line import Draft, Line, Nothing, Several, Standing
 from bhi_fhir.delivery.seal import Seal
 from bhi_fhir.delivery.settle import settle
-from bhi_fhir.drafts import draft
+from bhi_fhir.drafts.models import draft
 from bhi_fhir.fhir.capabilities import Capabilities, capabilities
 from bhi_fhir.fhir.client import BhiClient
 from bhi_fhir.fhir.connection import Connection

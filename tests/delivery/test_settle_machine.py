@@ -131,7 +131,11 @@ class Month(RuleBasedStateMachine):
         """One that we have seen: what was deleted before is not to be told from what never arrived."""
         known = any(line.draft.code == code and line.reference for line in self.lines())
         if known and self.there.stands.get(f"{self.tag}-{code}"):
-            self.there.deleted(f"{self.tag}-{code}")
+            identifier = f"{self.tag}-{code}"
+            if identifier in self.there.theirs or self.there.status(identifier) not in OVER:
+                self.there.deleted(identifier)
+            else:  # what we had taken back ourselves may be swept away, and made anew
+                self.there.stands[identifier] = []
 
     @rule()
     def somebody_finds_out(self) -> None:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from bhi_fhir.domain.decision import Candidate, Decision, Episode, Finding, Line, Minutes
 from bhi_fhir.domain.record import CareEpisode, Chart, Cover, Diagnosis, Program
 from bhi_fhir.domain.time import Moment, Period, ServiceMonth
-from bhi_fhir.drafts import DraftRun, DraftSite
+from bhi_fhir.drafts.site import DraftRun, DraftSite
 
 ZONE = ZoneInfo("America/Chicago")
 MARCH = ServiceMonth.parse("2026-03", ZONE)

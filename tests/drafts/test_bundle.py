@@ -9,7 +9,7 @@ from drafts.samples import COCM_FIRST, GENERAL, MARIA, PAUL, RUN
 
 from bhi_fhir.domain.decision import Candidate, Decision, Finding
 from bhi_fhir.domain.record import Chart, SetAside
-from bhi_fhir.drafts import draft_bundle
+from bhi_fhir.drafts.bundle import draft_bundle
 
 Issue = tuple[str, str, str, str]
 

@@ -10,7 +10,7 @@ from drafts.samples import COCM_FIRST, CONFIDENTIALITY, HCPCS, MARIA, RUN, met, 
 from bhi_fhir.domain.decision import Candidate, Decision, Line
 from bhi_fhir.domain.record import CareEpisode, Chart, Program
 from bhi_fhir.domain.time import Period, ServiceMonth
-from bhi_fhir.drafts import draft
+from bhi_fhir.drafts.models import draft
 
 
 def the_charge(decision: Decision = COCM_FIRST, chart: Chart = MARIA, month: ServiceMonth = RUN.month) -> Any:

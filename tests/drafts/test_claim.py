@@ -21,7 +21,7 @@ from drafts.samples import (
 
 from bhi_fhir.domain.decision import Candidate, Decision, Line
 from bhi_fhir.domain.record import Chart, Diagnosis
-from bhi_fhir.drafts import draft
+from bhi_fhir.drafts.models import draft
 
 
 def the_claim(decision: Decision = COCM_FIRST, chart: Chart = MARIA) -> Any:

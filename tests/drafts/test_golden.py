@@ -12,7 +12,7 @@ from drafts.samples import COCM_FIRST, COCM_LATER, GENERAL, MARIA, PAUL, RUN
 
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import Chart, SetAside
-from bhi_fhir.drafts import draft_bundle
+from bhi_fhir.drafts.bundle import draft_bundle
 
 GOLDEN = Path(__file__).parent / "golden"
 BROKEN = SetAside("maria.json", "entry[7]", "Encounter/x", "its period cannot be read")

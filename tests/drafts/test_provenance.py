@@ -7,7 +7,8 @@ from typing import Any
 import fhirkit
 from drafts.samples import COCM_FIRST, MARIA, RUN, SITE
 
-from bhi_fhir.drafts import draft, provenance
+from bhi_fhir.drafts.models import draft
+from bhi_fhir.drafts.provenance import provenance
 
 
 def test_the_provenance_names_each_version_its_maker_and_its_sources() -> None:

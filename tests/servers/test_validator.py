@@ -30,7 +30,8 @@ def drafts(files: list[Path], month: str) -> list[dict[str, Any]]:
 def provenances() -> list[dict[str, Any]]:
     from drafts.samples import COCM_FIRST, MARIA, RUN, SITE
 
-    from bhi_fhir.drafts import draft, provenance
+    from bhi_fhir.drafts.models import draft
+    from bhi_fhir.drafts.provenance import provenance
 
     made = draft(COCM_FIRST, MARIA, RUN)
     plain = [json.loads(resource.model_dump_json()) for resource in made.resources]

@@ -204,9 +204,7 @@ def test_a_token_counts_once(cdss: Cdss) -> None:
 
 def test_feedback_is_taken_and_counted(cdss: Cdss) -> None:
     token = signed(aud=f"{ENDPOINT}/feedback")
-    said = {
-        "feedback": [{"card": str(uuid.uuid4()), "outcome": "accepted", "outcomeTimestamp": "2026-11-02T00:00:00Z"}]
-    }
+    said = {"feedback": [{"card": str(uuid.uuid4()), "outcome": "accepted", "outcomeTimestamp": "2026-11-02"}]}
     answer = cdss.http.post("/cds-services/bhi-month/feedback", json=said, headers={"authorization": f"Bearer {token}"})
     assert answer.status_code == 200
     assert cdss.http.post("/cds-services/bhi-month/feedback", json=said).status_code == 401

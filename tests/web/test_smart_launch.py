@@ -40,7 +40,9 @@ def numbered(resource: dict[str, Any]) -> None:
 
 @pytest.fixture
 def tab(browser: Any, clinic_: Clinic) -> Iterator[Any]:
-    clinic_.ehr.say(patient=clinic_.maria.split("/")[1], refuse=[], banner=True, style=None, life=300, refresh=True)
+    clinic_.ehr.say(
+        patient=clinic_.maria.split("/")[1], refuse=[], banner=True, style=None, life=300, refresh=True, silent=False
+    )
     context = browser.new_context(ignore_https_errors=True, viewport={"width": 1280, "height": 900})
     page = context.new_page()
     page.set_default_timeout(15_000)
@@ -61,9 +63,7 @@ def sign_in(tab: Any, who: str) -> None:
 
 
 def month(tab: Any, which: str = MONTH) -> None:
-    tab.goto(
-        f"{tab.url}&month={which}" if "month=" not in tab.url else re.sub(r"month=[\d-]+", f"month={which}", tab.url)
-    )
+    tab.goto(f"{tab.url.partition('&month=')[0]}&month={which}")
 
 
 def shot(tab: Any, name: str) -> None:
@@ -153,14 +153,15 @@ def test_only_the_ehr_may_frame_the_page_and_nothing_is_loaded_from_elsewhere(ta
     assert "script-src" not in policy
 
 
-def test_what_the_ehr_does_not_grant_is_said_and_is_never_a_no(tab: Any, clinic_: Clinic) -> None:
-    clinic_.ehr.say(refuse=["patient/Consent.rs"])
+@pytest.mark.parametrize("silent", [False, True], ids=["refused", "filtered without a word"])
+def test_what_the_ehr_does_not_grant_is_said_and_is_never_a_no(tab: Any, clinic_: Clinic, silent: bool) -> None:
+    clinic_.ehr.say(refuse=["patient/Consent.rs"], silent=silent)
     launched(tab, clinic_)
     month(tab)
     shot(tab, "narrower")
     assert "is unknown here: Consent" in tab.inner_text("main")
     assert "99492 × 1: a person must decide" in tab.inner_text(".headline")
-    assert "unknown" in tab.inner_text("li.unknown >> nth=0")
+    assert "did not grant this launch to read Consent" in tab.inner_text("li.unknown >> nth=0")
     sound(tab, clinic_)
 
 

@@ -9,7 +9,7 @@ from bhi_fhir.jobs.telling import Told, count
 from bhi_fhir.rules import thresholds
 
 _WIDTH = 720
-_LEAST_GAP = 110
+_LEAST_GAP = 180
 """So far apart stand two labels at least; else the later one goes to the next row."""
 
 

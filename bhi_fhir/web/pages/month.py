@@ -86,7 +86,6 @@ class MonthShown:
     not_counted: tuple[str, ...]
     codes: tuple[CodeShown, ...]
     courses: tuple[Course, ...]
-    withheld: tuple[str, ...]
 
 
 def shown(done: Evaluation, today: date, names: Names) -> MonthShown | None:
@@ -109,7 +108,6 @@ def shown(done: Evaluation, today: date, names: Names) -> MonthShown | None:
         not_counted=tuple(names.told(to_count(told, piece)) for piece in decision.minutes.not_counted),
         codes=tuple(_code(told, c, names) for c in [*leading, *rest]),
         courses=courses(told),
-        withheld=tuple(map(sentence, (*decision.withheld, *decision.warnings))),
     )
 
 

@@ -1,0 +1,182 @@
+"""A share of the patients: their lines read again, decided and written, a batch at a time.
+
+A batch is one record as `evaluate` reads it, beside the staff of all. Where that would let one patient's lines speak
+of another (a contained practitioner, dates without a zone, which are counted), each patient is read alone.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import groupby
+from operator import attrgetter
+from typing import IO, Any
+
+import msgspec
+
+from bhi_fhir.domain.decision import Decision
+from bhi_fhir.domain.record import Chart, Person, SetAside
+from bhi_fhir.drafts.plain import plain_drafts
+from bhi_fhir.jobs.bulk.index import Entry
+from bhi_fhir.jobs.bulk.job import Job, durable
+from bhi_fhir.jobs.bulk.joining import Plan, share_of, shared
+from bhi_fhir.jobs.bulk.lines import held
+from bhi_fhir.jobs.bulk.split import read_again
+from bhi_fhir.jobs.bulk.tally import Tally, add
+from bhi_fhir.jobs.bulk.trace import trace
+from bhi_fhir.mapping.chart import Charts, charts
+from bhi_fhir.mapping.moments import Clock
+from bhi_fhir.mapping.people import people
+from bhi_fhir.mapping.reading import Reading
+from bhi_fhir.mapping.record import Record, Source
+from bhi_fhir.views.practitioner import Practitioner
+from bhi_fhir.views.practitioner_role import PractitionerRole
+
+Json = dict[str, Any]
+MAX_RESOURCES = 20_000
+MAX_BYTES = 32 * 1024 * 1024
+"""Of one patient."""
+_BATCH = 1024 * 1024
+_ENCODER = msgspec.json.Encoder()
+
+
+@dataclass
+class Files:
+    decisions: IO[bytes]
+    drafts: IO[bytes]
+    aside: IO[bytes]
+
+
+def deciding(job: Job, number: int) -> Json:
+    gc.disable()  # what is decided holds no circles; what is long-lived is not walked through again and again
+    try:
+        return _share(job, number)
+    finally:
+        gc.enable()
+        gc.collect()
+
+
+def _share(job: Job, number: int) -> Json:
+    room, tally = _room(job), Tally()
+    name = job.share_name(number)
+    with (
+        durable(job.out / f"decisions-{name}.ndjson") as decisions,
+        durable(job.out / f"drafts-{name}.ndjson") as drafts,
+        durable(job.work / f"share-{number:05d}.aside") as aside,
+    ):
+        files = Files(decisions, drafts, aside)
+        for batch in _batches(room, number, tally, files):
+            _write(room, _decided(room, batch), tally, files)
+    return msgspec.to_builtins(tally)  # type: ignore[no-any-return]
+
+
+# -- who is decided together ------------------------------------------------------------------------
+
+
+def _batches(room: Room, number: int, tally: Tally, files: Files) -> Iterator[list[Entry]]:
+    """Whole patients, until their lines are a batch; who has too many is set aside."""
+    sizes, lengths = Counter[int](), Counter[int]()
+    for entry in share_of(room.job, room.plan, number):
+        sizes[entry.owner] += 1
+        lengths[entry.owner] += held(entry.length)
+    large = {owner for owner in sizes if sizes[owner] > MAX_RESOURCES or lengths[owner] > MAX_BYTES}
+    for owner in sorted(large):
+        first = next(e for e in share_of(room.job, room.plan, number) if e.owner == owner)
+        _set_aside([_too_large(room.job, first)], tally, files)
+    entries = sorted(e for e in share_of(room.job, room.plan, number) if e.owner not in large)
+    batch: list[Entry] = []
+    size = 0
+    for owner, mine in groupby(entries, attrgetter("owner")):
+        if size and size + lengths[owner] > _BATCH:
+            yield batch
+            batch, size = [], 0
+        batch += mine
+        size += lengths[owner]
+    if batch:
+        yield batch
+
+
+def _too_large(job: Job, entry: Entry) -> SetAside:
+    [(_, line)] = read_again(job, [entry])
+    patients = {key for key, _ in Record.read([line]).rows.items()}
+    said = f"its patient has more than {MAX_RESOURCES} resources or {MAX_BYTES >> 20} MiB, and is not decided"
+    return SetAside(line.file, line.at, min(patients, default=""), said)
+
+
+# -- decided ----------------------------------------------------------------------------------------
+
+
+class Room:
+    """What all batches of a process share."""
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.plan, self.desk = job, Plan.of(job), job.desk
+        self.shared = shared(job)
+        self.staff: dict[str, Person] = people(self.shared, self.reading(self.shared, Clock(self.desk.site.zone)))
+        self.people = self._people(self.shared)
+
+    def reading(self, record: Record, clock: Clock) -> Reading:
+        return Reading(record, self.desk.terms, clock, self.desk.reading, self.desk.month.span)
+
+    def record(self, sources: Iterable[Source]) -> Record:
+        record = Record.read(sources, self.shared)
+        mine = [(who, part) for who, part in record.withheld if who is not None]  # the others are in the plan
+        record.withheld = [*((None, part) for part in self.plan.for_all), *mine]
+        return record
+
+    def knows_staff(self, record: Record) -> bool:
+        """Does the record itself speak of no practitioner?"""
+        return self._people(record) == self.people
+
+    def _people(self, record: Record) -> int:
+        return sum(1 for _ in record.of_type(Practitioner)) + sum(1 for _ in record.of_type(PractitionerRole))
+
+
+_room = cache(Room)
+
+
+def _decided(room: Room, batch: list[Entry]) -> Iterator[Charts]:
+    sources = [line for _, line in read_again(room.job, batch)]
+    record, clock = room.record(sources), Clock(room.desk.site.zone)
+    if room.knows_staff(record):
+        found = charts(record, room.reading(record, clock), room.staff)
+        if not clock.assumed:
+            yield found
+            return
+    for _, mine in groupby(zip(batch, sources, strict=True), lambda each: each[0].owner):
+        yield _alone(room, [line for _, line in mine])
+
+
+def _alone(room: Room, sources: list[Source]) -> Charts:
+    record, clock = room.record(sources), Clock(room.desk.site.zone)
+    staff = room.staff if room.knows_staff(record) else None
+    found = charts(record, room.reading(record, clock), staff)
+    return replace(found, charts=tuple(room.desk.noted(chart, clock) for chart in found.charts))
+
+
+def _write(room: Room, decided: Iterable[Charts], tally: Tally, files: Files) -> None:
+    for found in decided:
+        _set_aside(found.set_aside, tally, files)
+        for chart in found.charts:
+            decision = room.desk.decide_chart(chart)
+            tally.take(decision)
+            files.decisions.write(trace(decision, chart, room.desk.month))
+            _write_drafts(room.job, decision, chart, tally, files)
+
+
+def _write_drafts(job: Job, decision: Decision, chart: Chart, tally: Tally, files: Files) -> None:
+    if not decision.lines:
+        return
+    made = plain_drafts(decision, chart, job.drafting)
+    for resource in (*made.charge_items, *made.claims):
+        add(tally.drafts, [(resource["resourceType"], 1)])
+        files.drafts.write(_ENCODER.encode(resource) + b"\n")
+
+
+def _set_aside(found: Iterable[SetAside], tally: Tally, files: Files) -> None:
+    for each in found:
+        add(tally.set_aside, [(each.reason, 1)])
+        files.aside.write(_ENCODER.encode(each) + b"\n")
