@@ -58,7 +58,7 @@ class MonthWork:
                 record = await office.reader.read(patient)
                 for month in self.earlier:
                     again = await self._month(desk.for_month(month), record)
-                    if any(d.outcome not in ("unchanged", "approved") for d in again.delivered):
+                    if again.failed or any(d.outcome not in ("unchanged", "approved") for d in again.delivered):
                         late.append(again)
                 done = await self._month(desk, record)
             except ServerError as error:

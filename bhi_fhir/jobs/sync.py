@@ -78,7 +78,9 @@ class Report:
     @property
     def incomplete(self) -> bool:
         """Something could not be read or handed over: another run, or a person, has to see to it."""
-        return bool(self.tally["failed"] or self.tally["refused"] or self.tally["unknown"])
+        late = Counter(said.outcome for month in self.late for said in month.delivered)
+        failed = self.tally["failed"] or any(month.failed for month in self.late)
+        return bool(failed or any(count[o] for count in (self.tally, late) for o in ("refused", "unknown")))
 
     def count(self, month: PatientMonth) -> None:
         """One patient's month into the counts."""
