@@ -15,8 +15,8 @@ from typing import Any, cast
 from uuid import UUID, uuid4, uuid5
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.pool import NullPool
+import tenacity
+from sqlalchemy.engine import Connection, Engine, RootTransaction, make_url
 
 from bhi_fhir.delivery import tables
 from bhi_fhir.delivery.line import Draft, Line, State
@@ -59,7 +59,8 @@ class Ledger:
     @contextmanager
     def _begin(self) -> Iterator[Connection]:
         try:
-            with self.engine.begin() as connection:
+            connection, transaction = _begun(self.engine)
+            with connection, transaction:
                 yield connection
         except sa.exc.SQLAlchemyError as error:
             # Its text holds the statement and its parameters.
@@ -295,10 +296,29 @@ def open_ledger(url: str, folder: Path, site: UUID, seal: Seal) -> Ledger:
     from bhi_fhir.delivery.migrating import migrate  # noqa: PLC0415  # Alembic is needed once
 
     try:
-        migrate(engine)
+        _again(migrate)(engine)
     except sa.exc.SQLAlchemyError as error:
         raise SiteError(f"[delivery] ledger: the database cannot be used ({type(error).__name__}).") from None
     return Ledger(engine, site, seal)
+
+
+# A killed process leaves SQLite a log to recover; who opens the file in that moment may be refused it.
+_again = tenacity.retry(
+    retry=tenacity.retry_if_exception_type(sa.exc.OperationalError),
+    stop=tenacity.stop_after_attempt(6),
+    wait=tenacity.wait_random_exponential(multiplier=0.05, max=1.0),
+    reraise=True,
+)
+
+
+@_again
+def _begun(engine: Engine) -> tuple[Connection, RootTransaction]:
+    connection = engine.connect()
+    try:
+        return connection, connection.begin()
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _engine(url: str, folder: Path) -> Engine:
@@ -309,7 +329,7 @@ def _engine(url: str, folder: Path) -> Engine:
             if file in ("", ":memory:"):
                 raise SiteError("[delivery] ledger: a ledger in memory forgets what it sent; name a file.")
             parsed = parsed.set(database=str(folder / file))
-            engine = sa.create_engine(parsed, connect_args={"timeout": 60}, poolclass=NullPool)
+            engine = sa.create_engine(parsed, connect_args={"timeout": 60})
             sa.event.listen(engine, "connect", _careful)
             sa.event.listen(engine, "begin", _immediate)
             return engine
@@ -323,9 +343,9 @@ def _engine(url: str, folder: Path) -> Engine:
 
 
 def _careful(connection: Any, _: object) -> None:
-    """Readers do not wait for writers, and what is committed survives a power cut."""
+    """What is committed survives a power cut, and what is deleted is gone."""
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+    for pragma in ("synchronous=FULL", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

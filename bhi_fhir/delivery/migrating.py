@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -29,12 +30,11 @@ def migrate(engine: Engine) -> None:
     """Bring the tables to this version. SiteError for a ledger of a later version."""
     scripts = ScriptDirectory.from_config(config())
     head = scripts.get_current_head()
-    if _version(engine) == head:
-        return
     with alone(engine, "migration"):
         now = _version(engine)
         if now == head:
             return
+        _write_ahead(engine)
         try:
             if now is not None:
                 scripts.get_revision(now)
@@ -42,6 +42,13 @@ def migrate(engine: Engine) -> None:
             raise SiteError("[delivery] ledger: it was written by a later bhi-fhir; update this one.") from None
         with engine.begin() as connection:
             command.upgrade(config(connection), "head")
+
+
+def _write_ahead(engine: Engine) -> None:
+    """SQLite: readers do not wait for writers. Kept in the file, and only to be changed while nobody else is there."""
+    if engine.dialect.name == "sqlite":
+        with closing(engine.raw_connection()) as connection:
+            connection.cursor().execute("PRAGMA journal_mode=WAL")
 
 
 def _version(engine: Engine) -> str | None:

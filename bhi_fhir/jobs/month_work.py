@@ -11,7 +11,8 @@ from bhi_fhir.delivery.delivered import Delivered
 from bhi_fhir.delivery.hand import Wanted
 from bhi_fhir.delivery.settle import foresee, settle
 from bhi_fhir.domain.decision import Decision
-from bhi_fhir.domain.record import Chart, SetAside
+from bhi_fhir.domain.record import Chart, Role, SetAside
+from bhi_fhir.domain.time import ServiceMonth, local_day
 from bhi_fhir.drafts.identity import SYSTEM
 from bhi_fhir.drafts.models import PatientDrafts, draft
 from bhi_fhir.errors import ServerError
@@ -27,7 +28,9 @@ from bhi_fhir.mapping.record import Source
 class PatientMonth:
     """One patient's month of a sync, as the ledger keeps it.
 
-    `drafts` are FHIR JSON. `failed`: why the record could not be read or the drafts not be sent.
+    `drafts` are FHIR JSON. `failed`: why the record could not be read or the drafts not be sent. `last_contact`: the
+    local day, "2026-03-04", of the last work with or for the patient up to the month's end; "" if there is none.
+    `scores`: (scale, local day, total) of complete screenings up to then, by day.
     """
 
     patient: str
@@ -38,6 +41,8 @@ class PatientMonth:
     delivered: tuple[Delivered, ...] = ()
     set_aside: tuple[SetAside, ...] = ()
     failed: str = ""
+    last_contact: str = ""
+    scores: tuple[tuple[str, str, int], ...] = ()
 
 
 @dataclass
@@ -95,6 +100,8 @@ class MonthWork:
             drafts=tuple(each.content for each in wanted.drafts),
             remarks=(*drafts.remarks, *record.notes),
             set_aside=decided.set_aside,
+            last_contact=last_contact(chart, desk.month),
+            scores=scores(chart, desk.month),
         )
         try:
             before = [
@@ -133,6 +140,39 @@ class MonthWork:
                 drafts: PatientDrafts = draft(decision, chart, self.office.run_of(desk))
                 return list(delivery_drafts(drafts, decision))
         return []
+
+
+_APART = frozenset({"administrative", "registry-tracking", "caseload-consultation", "psychiatric-review"})
+"""Kinds of work that alone are no contact: nobody speaks with the patient or about a next step with others."""
+
+
+def last_contact(chart: Chart, month: ServiceMonth) -> str:
+    """The day of the last finished work by a named person other than administrative staff; "" if there is none."""
+    roles: dict[str, set[Role]] = {}
+    for team in chart.teams:
+        for member in team.members:
+            if member.person:
+                roles.setdefault(member.person, set()).update(member.roles)
+    clerks = {person for person, known in roles.items() if known == {Role.ADMINISTRATIVE}}
+    days = [
+        local_day(each.when.earliest, month.zone)
+        for each in chart.activities
+        if each.state == "done"
+        and each.when is not None
+        and each.when.within_a_day
+        and each.kinds - _APART
+        and each.people - clerks
+    ]
+    return str(max((day for day in days if day <= month.last_day), default=""))
+
+
+def scores(chart: Chart, month: ServiceMonth) -> tuple[tuple[str, str, int], ...]:
+    found = [
+        (local_day(each.when.earliest, month.zone), each.ref, each.scale, each.total)
+        for each in chart.screenings
+        if each.when is not None and each.scale and each.total is not None and each.complete
+    ]
+    return tuple((scale, str(day), total) for day, _, scale, total in sorted(found) if day <= month.last_day)
 
 
 class _Marked(msgspec.Struct):

@@ -30,6 +30,8 @@ class Month(msgspec.Struct, frozen=True):
     patient: str
     decision: Decision | None = None
     failed: str = ""
+    last_contact: str = ""
+    scores: tuple[tuple[str, str, int], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def test_a_key_file_is_made_once_and_for_its_owner_only(tmp_path: Path, capsys: 
         ("sqlite://", "forgets what it sent"),
         ("mysql://x/y", "SQLite and PostgreSQL|postgresql"),
         ("nonsense", "sqlite:///FILE"),
-        ("sqlite:////no/such/folder/l.db", "cannot be used"),
+        ("sqlite:////no/such/folder/l.db", "cannot be made"),
     ],
 )
 def test_a_ledger_that_cannot_be_is_one_sentence(url: str, said: str, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from bhi_fhir.domain.record import Screening
 from bhi_fhir.domain.time import ServiceMonth, local_day
 from bhi_fhir.jobs.telling import Told
 
-_MOST = {"phq-9": 27, "gad-7": 21}
+MOST = {"phq-9": 27, "gad-7": 21}
 """The highest score of the scales that have a remission (policy/parameters/remission_below.toml)."""
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 480, 170, 34, 14, 12, 26
 
@@ -62,7 +62,7 @@ def courses(told: Told) -> tuple[Course, ...]:
             by[each.scale].append((day, each))
     low = told.rules.values["remission_below"]
     return tuple(
-        _course(scale, sorted(found, key=lambda f: (f[0], f[1].ref)), low if scale in _MOST else 0)
+        _course(scale, sorted(found, key=lambda f: (f[0], f[1].ref)), low if scale in MOST else 0)
         for scale, found in sorted(by.items())
     )
 
@@ -70,13 +70,13 @@ def courses(told: Told) -> tuple[Course, ...]:
 def _course(scale: str, found: list[tuple[date, Screening]], low: int) -> Course:
     scores = [(day, s.total or 0, s.ref) for day, s in found]
     baseline = scores[0][1]
-    top = max(_MOST.get(scale, 0), *(score for _, score, _ in scores), 1)
+    top = max(MOST.get(scale, 0), *(score for _, score, _ in scores), 1)
     half = baseline // 2
     thresholds = [(low, "remission below")] if low else []
     if baseline and len(scores) > 1 and half >= low:
         thresholds.append((half, "response at"))
     points = tuple(
-        Point(day, score, _mark(score, baseline, low, is_first=i == 0), ref, _x(day, scores), _y(score, top))
+        Point(day, score, mark(score, baseline, low, is_first=i == 0), ref, _x(day, scores), _y(score, top))
         for i, (day, score, ref) in enumerate(scores)
     )
     return Course(
@@ -84,7 +84,8 @@ def _course(scale: str, found: list[tuple[date, Screening]], low: int) -> Course
     )
 
 
-def _mark(score: int, baseline: int, low: int, *, is_first: bool) -> str:
+def mark(score: int, baseline: int, low: int, *, is_first: bool) -> str:
+    """As `Point.mark`. `low`: below it is remission; 0 for a scale that has none."""
     if low and score < low:
         return "remission"
     return "response" if not is_first and baseline and score * 2 <= baseline else ""
