@@ -12,7 +12,7 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, fields, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, cast
 from urllib.parse import urlencode
 
@@ -29,10 +29,10 @@ from bhi_fhir.settings import Site
 from bhi_fhir.web import acting, service, session
 from bhi_fhir.web.acting import Act, Form, Place
 from bhi_fhir.web.granted import EVERYTHING
-from bhi_fhir.web.kept import LastSync
+from bhi_fhir.web.kept import Kept, LastSync
 from bhi_fhir.web.launch import ATTEMPT, failed, public_url, read_form, same_origin
 from bhi_fhir.web.oauth_client import Attempt, Client, SignInRefused
-from bhi_fhir.web.pages.rows import STATUSES, Filter, Row, as_csv, row
+from bhi_fhir.web.pages.rows import STATUSES, Filter, Row, as_csv, followed
 from bhi_fhir.web.pages.shown import PageRoute, page, told
 from bhi_fhir.web.people import Names, Patient
 from bhi_fhir.web.session import Session, Sessions
@@ -183,7 +183,7 @@ async def listed(request: Request) -> Response:
     desk = acting.month_asked(shared, given.get("month"))
     chosen = Filter.read(given)
     kept = await asyncio.to_thread(caseload.last.months, str(desk.month))
-    rows = [row(each) for each in kept]
+    rows = _rows(kept, desk, shared.today())
     wanted = chosen.choose(rows)
     at = min(int(given["page"]), 10_000) if given.get("page", "").isascii() and given.get("page", "").isdigit() else 0
     part = wanted[at * _PAGE : (at + 1) * _PAGE]
@@ -217,6 +217,11 @@ async def listed(request: Request) -> Response:
     return page("caseload.html", context)
 
 
+def _rows(kept: list[Kept], desk: Desk, today: date) -> list[Row]:
+    as_of = min(today, desk.month.last_day)
+    return [followed(each, as_of, desk.rules.values["remission_below"]) for each in kept]
+
+
 def _address(desk: Desk, chosen: Filter) -> Any:
     given = {each.name: getattr(chosen, each.name) for each in fields(chosen)}
 
@@ -233,7 +238,7 @@ async def sheet(request: Request) -> Response:
     caseload, shared = of(request), service.of(request)
     found = await _let_in(request)
     desk = acting.month_asked(shared, request.query_params.get("month"))
-    rows = [row(each) for each in await asyncio.to_thread(caseload.last.months, str(desk.month))]
+    rows = _rows(await asyncio.to_thread(caseload.last.months, str(desk.month)), desk, shared.today())
     office = await shared.office_for(desk)
     audit = office.log.patient(None, _person(found))
     await office.to_thread(audit.viewed, _person(found), f"{_BASE}/list.csv {desk.month}")

@@ -17,8 +17,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from bhi_fhir.errors import UsageError
-from bhi_fhir.settings import Serve, load_site
-from bhi_fhir.web import logs, metrics
+from bhi_fhir.settings import Serve, Site, load_site
+from bhi_fhir.web import logs, metrics, visitors
 from bhi_fhir.web.app import create_app
 from bhi_fhir.web.callers import is_configured
 
@@ -29,8 +29,9 @@ _CHOSEN = "BHI_FHIR_SERVE"
 def serve(site: Path, overrides: Iterable[str], *, host: str, port: int, workers: int, is_open: bool) -> None:
     """Serves until it is told to stop. UsageError if it may not or cannot start."""
     overrides = tuple(overrides)
-    settings = load_site(site, overrides).serve
-    is_open = may_start(settings, host, is_open=is_open)
+    known = load_site(site, overrides)
+    settings = known.serve
+    is_open = may_start(known, host, is_open=is_open)
     create_app(site, overrides, is_open=is_open)  # whatever is wrong with the site is said here, once
     _is_free(host, port)
     tls = _tls(settings)
@@ -60,11 +61,18 @@ def worker() -> FastAPI:
     return create_app(Path(chosen["site"]), chosen["overrides"], is_open=chosen["is_open"])
 
 
-def may_start(settings: Serve, host: str, *, is_open: bool) -> bool:
-    """Whether it is open to everybody on this machine. UsageError where nobody said who may call."""
+def may_start(site: Site, host: str, *, is_open: bool) -> bool:
+    """Whether it is open to everybody on this machine. UsageError where nobody said who may call.
+
+    [smart], [caseload] and [cds] ask by themselves who comes: with one of them and no callers, what needs a caller
+    answers 401 to everybody.
+    """
+    settings = site.serve
     if is_configured(settings):
         if is_open:
             raise UsageError("--open: this site says who may call; leave --open out.")
+        return False
+    if visitors.expected(site) and not is_open and not (settings.open_on_loopback and is_loopback(host)):
         return False
     if not is_loopback(host):
         raise UsageError(

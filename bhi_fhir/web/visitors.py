@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from bhi_fhir.delivery.seal import site_seal
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.office import ledger_of
+from bhi_fhir.settings import Site
 from bhi_fhir.web.caseload import Caseload
 from bhi_fhir.web.cds import Cds
 from bhi_fhir.web.kept import LastSync
@@ -14,10 +15,14 @@ from bhi_fhir.web.launch import Launches
 from bhi_fhir.web.session import Sessions
 
 
+def expected(site: Site) -> bool:
+    return bool(site.smart.client_id or site.caseload.issuer or site.cds.clients)
+
+
 def install(app: FastAPI, desk: Desk) -> None:
     """What site.toml sets up of them, until the app ends. SiteError for anything wrong with it."""
     site = desk.site
-    if not (site.smart.client_id or site.caseload.issuer or site.cds.clients):
+    if not expected(site):
         return
     ledger = ledger_of(desk)
     app.state.service.stack.callback(ledger.close)

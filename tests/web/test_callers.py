@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 import pytest
 from fastapi import FastAPI, Response
 from joserfc import jwt
@@ -20,7 +19,7 @@ from make_examples import MONTH
 from served import running, served, site
 
 from bhi_fhir.errors import SiteError, UsageError
-from bhi_fhir.settings import Serve, load_site
+from bhi_fhir.settings import Site, load_site, site_of
 from bhi_fhir.web.callers import WHOLE_RECORD, Callers
 from bhi_fhir.web.rates import Rates
 from bhi_fhir.web.scopes import Scopes
@@ -281,9 +280,13 @@ def test_scopes_cover_what_their_letters_say(granted: str, wanted: str, covers: 
 # -- starting -------------------------------------------------------------------------------------------
 
 
+def settled(**more: Any) -> Site:
+    return site_of({"name": "x", "time_zone": "America/Chicago", **more})
+
+
 def test_nothing_starts_open_by_accident() -> None:
-    nobody, loopback = Serve(), Serve(open_on_loopback=True)
-    somebody = msgspec.convert({"jwt": {"issuer": ISSUER}}, Serve)
+    nobody, loopback = settled(), settled(serve={"open_on_loopback": True})
+    somebody = settled(serve={"jwt": {"issuer": ISSUER}})
     assert may_start(nobody, "127.0.0.1", is_open=True)
     assert may_start(loopback, "::1", is_open=False)
     assert may_start(somebody, "0.0.0.0", is_open=False) is False
@@ -296,6 +299,37 @@ def test_nothing_starts_open_by_accident() -> None:
     ]:
         with pytest.raises(UsageError):
             may_start(settings, host, is_open=is_open)
+
+
+DOORS = {
+    "smart": {"client_id": "bhi"},
+    "caseload": {"issuer": "https://login.example.org"},
+    "cds": {"clients": [{"iss": "https://ehr.example.org", "jwks_url": "https://ehr.example.org/jwks.json"}]},
+}
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_a_door_that_asks_by_itself_who_comes_may_stand_on_any_host(name: str) -> None:
+    alone = settled(**{name: DOORS[name]})
+    assert may_start(alone, "0.0.0.0", is_open=False) is False
+    assert may_start(alone, "127.0.0.1", is_open=False) is False
+    assert may_start(alone, "127.0.0.1", is_open=True) is True
+    with pytest.raises(UsageError):
+        may_start(alone, "0.0.0.0", is_open=True)
+    local = settled(serve={"open_on_loopback": True}, **{name: DOORS[name]})
+    assert may_start(local, "localhost", is_open=False) is True
+    assert may_start(local, "0.0.0.0", is_open=False) is False
+
+
+def test_without_callers_nobody_calls_beside_the_doors(tmp_path: Path) -> None:
+    extra = '[serve]\npublic_url = "https://bhi.example.org"\n[smart]\nclient_id = "bhi"'
+    with served(tmp_path, extra, "https://ehr.example.org/fhir", is_open=False) as client:
+        body = {"resourceType": "Bundle", "type": "collection"}
+        for headers in ({}, {"authorization": "Bearer x.y.z"}, {"x-api-key": API_KEY}):
+            for path in ("$evaluate-bhi", "Patient/1/$evaluate-bhi"):
+                answer = client.post(f"/fhir/{path}?month={MONTH}", json=body, headers=headers)
+                assert (answer.status_code, answer.json()["resourceType"]) == (401, "OperationOutcome")
+        assert client.get("/healthz").status_code == 200
 
 
 def test_an_open_service_answers_only_to_the_name_of_this_machine(tmp_path: Path) -> None:

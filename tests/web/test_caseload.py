@@ -111,6 +111,23 @@ def test_it_is_sorted_filtered_and_taken_along(tab: Any, clinic_: Clinic) -> Non
     assert len(lines) == 2
 
 
+def test_contact_and_course_are_columns_and_filters(tab: Any, clinic_: Clinic) -> None:
+    signed_in(tab, clinic_)
+    assert "days ago" in tab.inner_text("tbody")
+    tab.fill("#silent", "999")
+    tab.click("form.filter button")
+    assert tab.locator("tbody tr").count() == 0
+    tab.goto(f"{clinic_.url}/caseload?month={MONTH}&sort=contact&silent=0")
+    assert tab.locator("tbody tr").count() == 3
+    assert tab.locator("th[aria-sort=descending]").inner_text() == "Last contact"
+    tab.check("input[name=stuck]")
+    tab.click("form.filter button")
+    assert tab.locator("tbody tr").count() == 0
+    sound(tab, clinic_)
+    header, *_ = tab.request.get(f"{clinic_.url}/caseload/list.csv?month={MONTH}").text().splitlines()
+    assert header.endswith("last contact,days since,not improving")
+
+
 def test_nobody_sees_it_without_a_group_that_may(tab: Any, clinic_: Clinic) -> None:
     signed_in(tab, clinic_, "stranger")
     assert tab.inner_text("h1") == "You may not see the caseload"
