@@ -141,13 +141,13 @@ def sync(site: Path, month: str, overrides: tuple[str, ...], write: bool, afresh
 @_SITE
 @_MONTH
 @_SET
-@click.option(
-    "--by", default="", metavar="NAME", help="Approve, as this named person; without it lines are only shown."
-)
+@click.option("--by", metavar="NAME", help="Approve, as this named person; without it lines are only shown.")
 @click.option("--patient", default="", metavar="REF", help="Only this patient, such as Patient/maria.")
 @click.option("--code", default="", metavar="CODE", help="Only this code.")
 @click.option("--format", "shape", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
-def approve(site: Path, month: str, overrides: tuple[str, ...], by: str, patient: str, code: str, shape: str) -> None:
+def approve(
+    site: Path, month: str, overrides: tuple[str, ...], by: str | None, patient: str, code: str, shape: str
+) -> None:
     """Show a month's lines and what is left to do; with --by release them as a named person."""
     import asyncio
 
@@ -157,12 +157,12 @@ def approve(site: Path, month: str, overrides: tuple[str, ...], by: str, patient
     from bhi_fhir.jobs.desk import Desk
 
     desk = Desk.open(site, month, overrides)
-    done = asyncio.run(approving.approve(desk, by, _now(), patient=patient, code=code)) if by else []
+    done = asyncio.run(approving.approve(desk, by, _now(), patient=patient, code=code)) if by is not None else []
     for each in done:
         click.echo(
             f"{each.outcome} {each.code} {each.reference or each.sink} {each.reason}".strip(), err=shape != "table"
         )
-    rows = approving.standing(desk)
+    rows = approving.standing(desk, patient, code)
     if shape == "json":
         click.echo(msgspec.json.encode(rows))
     elif shape == "csv":

@@ -265,3 +265,18 @@ def test_the_audit_holds_every_patient_and_its_chain(hospital: Hospital) -> None
     text = "".join(f.read_text() for f in files)
     for part in (patient, "Ann Biller", "ChargeItem"):
         assert part in text
+
+
+def test_a_claim_keeps_the_line_that_a_person_released(hospital: Hospital) -> None:
+    hospital.admit(LONG)
+    hospital.sync()
+    before = {item["productOrService"]["coding"][0]["code"] for item in claim_of(hospital)["item"]}
+    asyncio.run(approve(desk(hospital), "Ann Biller", NOW, code="99493"))
+    hospital.sync()
+    assert {item["productOrService"]["coding"][0]["code"] for item in claim_of(hospital)["item"]} == before
+    assert before == {"99493", "99494"}
+
+
+def claim_of(hospital: Hospital) -> dict[str, Any]:
+    (claim,) = hospital.drafts("Claim").values()
+    return claim

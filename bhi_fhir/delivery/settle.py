@@ -81,7 +81,8 @@ async def _known(delivery: Delivery, patient: str, month: str) -> list[Line]:
 
 async def _steps(delivery: Delivery, wanted: Wanted, known: Sequence[Line]) -> list[Step]:
     new = {draft.identifier: draft for draft in wanted.drafts}
-    compared = {draft.identifier: draft for draft in wanted.standing} | new
+    # A Claim goes on to hold the line that a person has released, though that now counts as charged.
+    compared = new | {draft.identifier: draft for draft in wanted.standing}
     lines = {line.identifier: line for line in known}
     for identifier, draft in new.items():
         lines.setdefault(identifier, Line(draft, wanted.month, "prepared"))

@@ -22,16 +22,17 @@ class WorkList:
         return Unseen()
 
     async def create(self, lines: Sequence[Line]) -> list[Receipt]:
-        return [_listed("enter") for _ in lines]
+        return [_listed("enter", line.draft) for line in lines]
 
     async def change(self, line: Line, draft: Draft) -> Receipt:
         withdrawn = draft.content["status"] == WITHDRAWN[draft.resource_type]
-        return _listed("take back" if withdrawn else "correct")
+        return _listed("take back" if withdrawn else "correct", draft)
 
 
-def _listed(task: str) -> Receipt:
+def _listed(task: str, draft: Draft) -> Receipt:
     """What is to be done is the version of the line as it stands on the list."""
-    return Receipt("sent", version=task, reason=f"On the work list: {task} it by hand.")
+    unless = "" if draft.resource_type == "ChargeItem" else ", unless billing makes the claim from its charges"
+    return Receipt("sent", version=task, reason=f"On the work list: {task} it by hand{unless}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,10 +41,13 @@ class Standing:
     since: datetime | None
 
 
-def standing(desk: Desk) -> list[Standing]:
-    """The charges of the month that were prepared or handed over, by patient and code."""
-    found = _charges(desk, lambda patient, line: line.state != "withdrawn")
-    return [_standing(patient, line) for patient, line in found]
+def standing(desk: Desk, patient: str = "", code: str = "") -> list[Standing]:
+    """The charges of the month that were prepared or handed over, by patient and code.
+
+    UsageError if a patient or code is named and has none.
+    """
+    found = _chosen(desk, patient, code) if patient or code else _charges(desk, lambda who, line: True)
+    return [_standing(who, line) for who, line in found if line.state != "withdrawn"]
 
 
 def _standing(patient: str, line: Line) -> Standing:

@@ -171,12 +171,17 @@ class _Work:
                 self.summary.kills += 1
                 continue
             self.summary.statuses[status] += 1
-            if status in DONE:
+            if status in DONE or self._waits_for_a_person(run, status):
                 return killed
             if status != FAILED:
                 self._violated(f"{round_.name}: exit status {status}: {run.said}")
                 return killed
             await asyncio.sleep(0.2)
+
+    def _waits_for_a_person(self, run: Run, status: int) -> bool:
+        """All that is left is what only a person can find out: no further run changes that."""
+        left = [text for text in told(run.out) if "unknown" in text or "refused" in text]
+        return self.campaign.blind and status == FAILED and all("never answered" in text for text in left)
 
     async def _kill(self, run: Run) -> None:
         """At a moment drawn at random: of the whole time, of the writing, or at a stage of a write itself."""
@@ -226,7 +231,7 @@ class _Work:
         status = await run.ended
         self.summary.statuses[status] += 1
         made = created(run.out)
-        if made != 0 or status not in DONE:
+        if made != 0 or not (status in DONE or self._waits_for_a_person(run, status)):
             self._violated(f"{round_.name}: a further run created {made} (status {status}): {run.said}")
         await self.front.settle()
         self.front.plan = plan
