@@ -86,7 +86,15 @@ certificate = "CN=engine,O=Hospital"
 
 def token(key: Any = EC, alg: str = "ES384", header: dict[str, Any] | None = None, **claims: Any) -> str:
     now = int(time.time())
-    said = {"iss": ISSUER, "aud": AUDIENCE, "client_id": "engine", "exp": now + 300, "iat": now, "scope": ALL, **claims}
+    said = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "client_id": "engine",
+        "exp": now + 3600,
+        "iat": now,
+        "scope": ALL,
+        **claims,
+    }
     said = {name: value for name, value in said.items() if value is not None}
     return jwt.encode({"alg": alg, "kid": key.kid, **(header or {})}, said, key, algorithms=[alg])
 
