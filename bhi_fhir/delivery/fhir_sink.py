@@ -24,8 +24,8 @@ from bhi_fhir.drafts.site import DraftSite
 from bhi_fhir.errors import Conflict, Refused, ServerError, Unreachable
 from bhi_fhir.fhir.capabilities import Capabilities
 from bhi_fhir.fhir.client import BhiClient
-from bhi_fhir.fhir.reading import find_by_identifier, read, search
-from bhi_fhir.fhir.writing import EntryAnswer, create, put_own_id, transact, update
+from bhi_fhir.fhir.reading import find_by_identifier, search
+from bhi_fhir.fhir.writing import EntryAnswer, create, put_own_id, read_standing, transact, update
 
 Door = Literal["transaction", "conditional", "own id", "plain"]
 
@@ -63,12 +63,8 @@ class FhirSink:
 
     async def look(self, line: Line) -> Seen:
         if line.reference:
-            try:
-                return _standing(await read(self._client, line.reference))
-            except Refused as refused:
-                if refused.status not in (404, 410):
-                    raise
-                return Nothing(deleted=True)
+            there = await read_standing(self._client, line.reference)
+            return Nothing(deleted=True) if there.body is None else _standing(there.body)
         found = await find_by_identifier(self._client, line.draft.resource_type, SYSTEM, line.identifier)
         if len(found) > 1:
             return Several(len(found))

@@ -62,10 +62,10 @@ class MonthWork:
             try:
                 record = await office.reader.read(patient)
                 for month in self.earlier:
-                    again = await self._month(desk.for_month(month), record)
+                    again = await self.month(desk.for_month(month), record)
                     if again.failed or any(d.outcome not in ("unchanged", "approved") for d in again.delivered):
                         late.append(again)
-                done = await self._month(desk, record)
+                done = await self.month(desk, record)
             except ServerError as error:
                 done = PatientMonth(patient, str(desk.month), failed=str(error))
             await office.to_thread(audit.commit)
@@ -73,7 +73,8 @@ class MonthWork:
         await office.to_thread(office.ledger.decided, self.run, patient, str(desk.month), kept)
         return done, late
 
-    async def _month(self, desk: Desk, record: ServerRecord) -> PatientMonth:
+    async def month(self, desk: Desk, record: ServerRecord) -> PatientMonth:
+        """One month of a record that was read: decided, and delivered or foreseen."""
         month = str(desk.month)
         decided = desk.decide(record.sources, record.withheld)
         known_as = {record.patient, *record.also}

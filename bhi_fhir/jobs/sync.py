@@ -19,7 +19,7 @@ from bhi_fhir.delivery.delivered import OUTCOMES
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import SetAside
 from bhi_fhir.domain.time import ServiceMonth
-from bhi_fhir.errors import BhiError, ServerError, SiteError, UsageError
+from bhi_fhir.errors import BhiError, SiteError, UsageError
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.month_work import MonthWork, PatientMonth
 from bhi_fhir.jobs.office import Office, opened
@@ -194,6 +194,3 @@ def _earlier(month: ServiceMonth, delivered: list[str]) -> tuple[str, ...]:
 
 def _months_before(month: ServiceMonth, number: int) -> str:
     return str(ServiceMonth(month.index - number, month.zone))
-
-
-__all__ = ["PatientMonth", "Report", "ServerError", "sync"]

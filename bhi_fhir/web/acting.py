@@ -7,6 +7,7 @@ outcome is not the one that was shown.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -23,7 +24,6 @@ from bhi_fhir.jobs.attesting import basis
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.month_work import MonthWork, PatientMonth
 from bhi_fhir.jobs.one_patient import decide_patient
-from bhi_fhir.jobs.patient_record import ServerRecord
 from bhi_fhir.jobs.telling import label
 from bhi_fhir.web import asked
 from bhi_fhir.web.pages import month as months
@@ -43,7 +43,7 @@ Form = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Place:
+class Place(ABC):
     """Where a request stands: whose month, in which session. `base`: the path; `fields`: what every address carries."""
 
     shared: Service
@@ -65,17 +65,17 @@ class Place:
     def address(self, path: str = "", **more: str) -> str:
         return f"{self.base}{path}?{urlencode({**self.fields, 'month': self.month, **more})}"
 
+    @abstractmethod
     def office(self) -> AbstractAsyncContextManager[PersonsOffice]:
         """The site's server, asked for whoever is signed in."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forbids(self, act: Act, office: PersonsOffice) -> str:
         """Why this person may not; "" if they may."""
-        raise NotImplementedError
 
+    @abstractmethod
     def context(self) -> dict[str, Any]:
         """What only this kind of place shows: how it is left, the EHR's style, whether the banner is full."""
-        raise NotImplementedError
 
 
 def month_asked(shared: Service, text: str | None) -> Desk:
@@ -173,13 +173,6 @@ async def show(place: Place) -> Response:
 # -- preparing drafts --------------------------------------------------------------------------------
 
 
-class _OneMonth(MonthWork):
-    """A month of one patient without the bookkeeping of a run: what the page writes, no sync resumes."""
-
-    async def of(self, record: ServerRecord) -> PatientMonth:
-        return await self._month(self.office.desk, record)
-
-
 async def prepare(place: Place, form: Form | None) -> Response:
     """`form` None: what would be done."""
     async with place.office() as office:
@@ -187,10 +180,10 @@ async def prepare(place: Place, form: Form | None) -> Response:
             record = await office.reader.read(place.patient)
             who = _who(office, place)
             _may(place, "prepare", office, who)
-            foreseen = await _OneMonth(office, "", (), write=False).of(record)
+            foreseen = await MonthWork(office, "", (), write=False).month(place.desk, record)
             if form is not None:
                 _same(form, who, _mark(foreseen))
-                foreseen = await _OneMonth(office, "", (), write=True).of(record)
+                foreseen = await MonthWork(office, "", (), write=True).month(place.desk, record)
             await office.to_thread(audit.viewed, office.person, f"{place.base}/prepare {place.month}")
         context = {
             **_context(place, who, office),
