@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from record import Record, cocm_record
 
 from bhi_fhir.domain.decision import Decision, Finding
 from bhi_fhir.domain.record import Attestation
+from bhi_fhir.domain.value import replace
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.mapping.record import Source
 

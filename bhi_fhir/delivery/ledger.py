@@ -16,6 +16,7 @@ from uuid import UUID, uuid4, uuid5
 
 import sqlalchemy as sa
 import tenacity
+from msgspec import structs
 from sqlalchemy.engine import Connection, Engine, RootTransaction, make_url
 
 from bhi_fhir.delivery import tables
@@ -237,7 +238,7 @@ class Ledger:
     def attest(self, patient: str, month: str, attestation: Attestation, basis: str) -> str:
         """Keep what a named person vouches for; its id."""
         made = str(uuid4())
-        values = {**asdict(attestation), "on": str(attestation.on), "basis": basis}
+        values = {**structs.asdict(attestation), "on": str(attestation.on), "basis": basis}
         with self._begin() as db:
             db.execute(
                 sa.insert(tables.attestations).values(

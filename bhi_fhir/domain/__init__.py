@@ -1,1 +1,1 @@
-"""The record as billing sees it, and what was decided of it. Standard library only."""
+"""The record as billing sees it, and what was decided of it. Frozen values; no FHIR, no network."""

@@ -8,15 +8,14 @@ from __future__ import annotations
 from datetime import date
 from typing import Literal
 
-from bhi_fhir.domain.value import value
+from bhi_fhir.domain.value import Value
 
 Outcome = Literal["met", "not-met", "unknown"]
 Status = Literal["billable", "needs-review", "not-billable"]
 Level = Literal["block", "review"]
 
 
-@value()
-class Finding:
+class Finding(Value, frozen=True):
     """One requirement's answer: what it is, why in one sentence, by which source, on which evidence."""
 
     requirement: str
@@ -35,8 +34,7 @@ class Finding:
         return self.outcome != "met"
 
 
-@value()
-class NotCounted:
+class NotCounted(Value, frozen=True):
     """Work, or the part of it, that does not count: whole minutes (None where unreadable) and one reason."""
 
     source: str
@@ -45,8 +43,7 @@ class NotCounted:
     because: str
 
 
-@value()
-class NextTier:
+class NextTier(Value, frozen=True):
     """The next code that more minutes would reach."""
 
     code: str
@@ -54,24 +51,21 @@ class NextTier:
     missing: int
 
 
-@value()
-class Minutes:
+class Minutes(Value, frozen=True):
     counted: int = 0
     not_counted: tuple[NotCounted, ...] = ()
     next: NextTier | None = None
     sources: tuple[str, ...] = ()
 
 
-@value()
-class Episode:
+class Episode(Value, frozen=True):
     """The CoCM episode that the month belongs to."""
 
     first_month: str
     kind: Literal["initial", "later"]
 
 
-@value()
-class Line:
+class Line(Value, frozen=True):
     """What would be drafted (billable) or what a person must look at (needs-review)."""
 
     code: str
@@ -84,8 +78,7 @@ class Line:
     """For services of a day: the units of each day. Empty for a monthly service."""
 
 
-@value()
-class Candidate:
+class Candidate(Value, frozen=True):
     """One code with every requirement's finding."""
 
     code: str
@@ -102,8 +95,7 @@ class Candidate:
         return sum(f.open for f in self.findings)
 
 
-@value()
-class Decision:
+class Decision(Value, frozen=True):
     """One patient's calendar month."""
 
     patient: str

@@ -1,4 +1,4 @@
-"""One patient's record as billing sees it: frozen, standard library only, no FHIR left in it.
+"""One patient's record as billing sees it: frozen values, no FHIR left in them.
 
 References are strings: "Type/id", else the fullUrl under which the resource stood.
 `None` always means "the record does not say" and never "no".
@@ -6,12 +6,14 @@ References are strings: "Type/id", else the fullUrl under which the resource sto
 
 from __future__ import annotations
 
-from dataclasses import field
 from datetime import date, timedelta
 from enum import StrEnum
 
+from msgspec import field
+from msgspec.structs import force_setattr
+
 from bhi_fhir.domain.time import ALWAYS, Moment, Period, Span
-from bhi_fhir.domain.value import value
+from bhi_fhir.domain.value import Value
 
 ANYBODY = "*"
 """In a consent's `names`: whoever bills."""
@@ -32,8 +34,7 @@ class Role(StrEnum):
     ADMINISTRATIVE = "administrative-staff"
 
 
-@value()
-class SetAside:
+class SetAside(Value, frozen=True):
     """A record that could not be read: where it stood and why. Never patient data."""
 
     file: str
@@ -42,8 +43,7 @@ class SetAside:
     reason: str
 
 
-@value()
-class Withheld:
+class Withheld(Value, frozen=True):
     """A part of the record that could not be read whole.
 
     `part` is a resource type, or "*" for the whole record.
@@ -55,8 +55,7 @@ class Withheld:
     """The day from which the missing resource speaks ("2026-03-04"), where that much of it can be read."""
 
 
-@value()
-class Person:
+class Person(Value, frozen=True):
     """What a practitioner is, by NUCC code: e.g. {"physician", "psychiatric-prescriber"}. Empty: nothing says."""
 
     ref: str
@@ -64,8 +63,7 @@ class Person:
     organizations: frozenset[str] = frozenset()
 
 
-@value()
-class Member:
+class Member(Value, frozen=True):
     """A place on a team. `person` None: nobody is named; `roles` empty: no map knows the role."""
 
     person: str | None
@@ -73,8 +71,7 @@ class Member:
     period: Period = ALWAYS
 
 
-@value()
-class Team:
+class Team(Value, frozen=True):
     """A care team. `certain` is False for one that is ended without an end date.
 
     `possible`: no map knows its category or any role on it, and the patient has no team that one knows.
@@ -91,8 +88,7 @@ class Team:
         return max(self.period.opens, member.period.opens), min(self.period.closes, member.period.closes)
 
 
-@value()
-class Activity:
+class Activity(Value, frozen=True):
     """A piece of work, or something that no map can place (`kinds` empty).
 
     `when` is its beginning. `duration` None with `trouble` empty: it documents no time.
@@ -114,16 +110,15 @@ class Activity:
     device_cleared: bool | None = None
     risk: bool = False
     """The entry's own reason is a mapped suicide or overdose risk."""
-    span: Span | None = field(init=False, compare=False, repr=False, default=None)
-    """From when to when, if both are known to the instant."""
+    span: Span | None = None
+    """From when to when, if both are known to the instant: follows from `when` and `duration`."""
 
     def __post_init__(self) -> None:
         if self.when is not None and self.when.exact and self.duration is not None:
-            object.__setattr__(self, "span", (self.when.earliest, self.when.earliest + self.duration))
+            force_setattr(self, "span", (self.when.earliest, self.when.earliest + self.duration))
 
 
-@value()
-class Visit:
+class Visit(Value, frozen=True):
     """A finished visit with a code that may open BHI. `group`: see mappings/base/initiating-visits."""
 
     ref: str
@@ -132,8 +127,7 @@ class Visit:
     when: Moment | None
 
 
-@value()
-class OtherService:
+class OtherService(Value, frozen=True):
     """Time of a separately billed service, which is not BHI time for the same person."""
 
     ref: str
@@ -141,8 +135,7 @@ class OtherService:
     span: Span
 
 
-@value()
-class Stay:
+class Stay(Value, frozen=True):
     """An inpatient stay or an emergency visit."""
 
     ref: str
@@ -153,8 +146,7 @@ class Stay:
     """None: the record does not say whether it took place."""
 
 
-@value()
-class Consent:
+class Consent(Value, frozen=True):
     """A permission, a refusal, or a consent that no map can place.
 
     `names` None: no actor; then any practitioner of `organizations`.
@@ -173,8 +165,7 @@ class Consent:
     doubt: str = ""
 
 
-@value()
-class Screening:
+class Screening(Value, frozen=True):
     """A rating scale. `scale` "" where no map knows the questionnaire; `total` None where it cannot be scored."""
 
     ref: str
@@ -187,8 +178,7 @@ class Screening:
     remark: str = ""
 
 
-@value()
-class Diagnosis:
+class Diagnosis(Value, frozen=True):
     """A condition. `behavioral` None: coded only in a way that no map knows."""
 
     ref: str
@@ -199,8 +189,7 @@ class Diagnosis:
     risk: bool = False
 
 
-@value()
-class Charge:
+class Charge(Value, frozen=True):
     """A service that is already charged. `when` None: the record does not say for which month."""
 
     ref: str
@@ -211,8 +200,7 @@ class Charge:
     doubt: str = ""
 
 
-@value()
-class Cover:
+class Cover(Value, frozen=True):
     """An insurance. `medicare` None: no map knows the payer's type."""
 
     ref: str
@@ -222,8 +210,7 @@ class Cover:
     doubt: str = ""
 
 
-@value()
-class CareEpisode:
+class CareEpisode(Value, frozen=True):
     """An EpisodeOfCare of a BHI program."""
 
     ref: str
@@ -232,8 +219,7 @@ class CareEpisode:
     doubt: str = ""
 
 
-@value()
-class Attestation:
+class Attestation(Value, frozen=True):
     """What a named person vouches for: that a review requirement of one patient's month is met.
 
     `reference` is where it is documented: "Type/id", or words such as "paper chart, 12 March".
@@ -246,8 +232,7 @@ class Attestation:
     reference: str
 
 
-@value()
-class Chart:
+class Chart(Value, frozen=True):
     """Everything about one patient that a month's decision may rest on."""
 
     patient: str

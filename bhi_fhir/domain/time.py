@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
-from bhi_fhir.domain.value import value
+from msgspec.structs import force_setattr
+
+from bhi_fhir.domain.value import Value
 
 Span = tuple[datetime, datetime]
 """A half-open stretch of time, both ends UTC."""
+BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
+END = datetime(9999, 12, 30, tzinfo=UTC)
 
 
-@value()
-class Moment:
+class Moment(Value, frozen=True):
     """A FHIR date or dateTime: when something was, as exactly as the record says.
 
     An instant has `earliest == latest`. A date covers its local day, a month its local month:
@@ -40,18 +42,20 @@ class Moment:
         return self.latest - self.earliest <= timedelta(hours=25)
 
 
-@value()
-class Period:
+class Period(Value, frozen=True):
     """A FHIR Period. A missing end is open; the end's own day or instant is still inside."""
 
     start: Moment | None = None
     end: Moment | None = None
-    opens: datetime = field(init=False, compare=False, repr=False)
-    closes: datetime = field(init=False, compare=False, repr=False)
+    opens: datetime = BEGINNING
+    closes: datetime = END
+    """Both follow from start and end."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "opens", self.start.earliest if self.start else BEGINNING)
-        object.__setattr__(self, "closes", self.end.latest if self.end else END)
+        if self.start is not None:
+            force_setattr(self, "opens", self.start.earliest)
+        if self.end is not None:
+            force_setattr(self, "closes", self.end.latest)
 
     def holds(self, instant: datetime) -> bool:
         return self.opens <= instant and (
@@ -63,21 +67,19 @@ class Period:
         return self.opens < span[1] and (self.closes > span[0] or self.opens == self.closes == span[0])
 
 
-BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
-END = datetime(9999, 12, 30, tzinfo=UTC)
 ALWAYS = Period()
 
 
-@value(order=True)
-class ServiceMonth:
+class ServiceMonth(Value, frozen=True, order=True):
     """One calendar month in the practice's own time: [first local midnight, the next month's)."""
 
     index: int
     zone: ZoneInfo
-    span: Span = field(init=False, compare=False, repr=False)
+    span: Span = (BEGINNING, END)
+    """Follows from the others."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "span", _month_span(self.index, self.zone))
+        force_setattr(self, "span", _month_span(self.index, self.zone))
 
     @classmethod
     def parse(cls, text: str, zone: ZoneInfo) -> ServiceMonth:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TypeVar, dataclass_transform
+from msgspec import Struct
+from msgspec.structs import replace
 
-_T = TypeVar("_T")
+__all__ = ["Value", "replace"]
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(field,))
-def value(*, eq: bool = True, order: bool = False, kw_only: bool = False) -> Callable[[type[_T]], type[_T]]:
-    """A dataclass with slots that the type checker lets nobody change.
+class Value(Struct, frozen=True, gc=False):
+    """A record that nobody changes; equal to another of the same class with the same fields.
 
-    Python's own `frozen=True` guards every assignment at run time, those of `__init__` too: four times as slow.
+    msgspec makes, compares, hashes and writes one four times as fast as a frozen dataclass, and defines the class
+    without compiling code at every start. `gc=False`: a fact never holds what holds it.
     """
-    return dataclass(slots=True, eq=eq, order=order, unsafe_hash=eq, kw_only=kw_only)

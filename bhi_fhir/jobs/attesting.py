@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
 import msgspec
 
 from bhi_fhir.delivery.ledger import Attested, Ledger
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import Attestation, Chart
+from bhi_fhir.domain.value import replace
 from bhi_fhir.errors import Refused, UsageError
 from bhi_fhir.fhir.client import BhiClient
 from bhi_fhir.fhir.reading import read

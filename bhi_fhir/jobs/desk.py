@@ -12,6 +12,7 @@ from bhi_fhir import __version__
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import Chart, SetAside, Withheld
 from bhi_fhir.domain.time import ServiceMonth
+from bhi_fhir.domain.value import replace as changed
 from bhi_fhir.errors import MappingError, UsageError
 from bhi_fhir.mapping.chart import charts
 from bhi_fhir.mapping.checking import check
@@ -81,7 +82,7 @@ class Desk:
         if not clock.assumed:
             return chart
         note = f"{clock.assumed} dateTimes have no zone and were read in {self.site.time_zone}"
-        return replace(chart, warnings=(*chart.warnings, note))
+        return changed(chart, warnings=(*chart.warnings, note))
 
     def decide_chart(self, chart: Chart) -> Decision:
         return self._decider(chart)

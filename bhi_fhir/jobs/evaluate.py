@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import Chart, SetAside
+from bhi_fhir.domain.value import replace
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.files import read_file
 from bhi_fhir.policy.model import RULESET

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from bhi_fhir.domain.value import value
+from bhi_fhir.domain.value import Value
 from bhi_fhir.errors import MappingError
 
 _FACTS = ("equal", "equivalent")
@@ -19,8 +19,7 @@ _GENERATED = {"scale", "scale-highest", "score"}
 """Targets that no ValueSet lists: their codes are named by the scales' own maps."""
 
 
-@value()
-class Entry:
+class Entry(Value, frozen=True):
     """One code of one file. `means` is the group or the project's code that it stands for."""
 
     file: str
@@ -31,8 +30,7 @@ class Entry:
     """"", or adds-to-base, repeats-base, differs-from-base, hint, twice, to-be-set"""
 
 
-@value()
-class Checked:
+class Checked(Value, frozen=True):
     files: tuple[str, ...]
     entries: tuple[Entry, ...]
     problems: tuple[str, ...]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from bhi_fhir.domain.record import Diagnosis
 from bhi_fhir.domain.time import Moment, Period
+from bhi_fhir.domain.value import replace
 from bhi_fhir.mapping.reading import PatientRows, Reading
 from bhi_fhir.mapping.terminology import ICD10, Codings, codings
 from bhi_fhir.views.common import CodeableConcept, PeriodPart

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from bhi_fhir.domain.record import Withheld
 from bhi_fhir.domain.time import Span
-from bhi_fhir.domain.value import value
+from bhi_fhir.domain.value import Value
 from bhi_fhir.mapping.moments import Clock
 from bhi_fhir.mapping.record import Record
 from bhi_fhir.mapping.site_reading import AS_USUAL, SiteReading
@@ -20,8 +20,7 @@ from bhi_fhir.views.common import PeriodPart
 _R = TypeVar("_R", bound=Row)
 
 
-@value()
-class Reading:
+class Reading(Value, frozen=True):
     record: Record
     terms: Terminology
     clock: Clock

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import msgspec
 
 from bhi_fhir.domain.record import SetAside, Withheld
-from bhi_fhir.domain.value import value
+from bhi_fhir.domain.value import Value
 from bhi_fhir.mapping.terminology import NPI
 from bhi_fhir.views import VIEWS, Row
 from bhi_fhir.views.care_team import CareTeam
@@ -80,8 +80,7 @@ _VERSION = re.compile(r"[0-9]{1,18}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-@value()
-class Source:
+class Source(Value, frozen=True):
     """One resource as it came: from which file, where in it, under which fullUrl."""
 
     file: str

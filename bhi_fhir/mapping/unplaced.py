@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from bhi_fhir.domain.time import whole_minutes
-from bhi_fhir.domain.value import value
+from bhi_fhir.domain.value import Value
 from bhi_fhir.mapping.consents import kinds_of
 from bhi_fhir.mapping.reading import PatientRows, Reading
 from bhi_fhir.mapping.screenings import scale_of
@@ -25,8 +25,7 @@ from bhi_fhir.views.procedure import Procedure
 from bhi_fhir.views.questionnaire_response import QuestionnaireResponse
 
 
-@value()
-class Seen:
+class Seen(Value, frozen=True):
     """One concept in one resource. `placed`: some map knows it. `duration`: the time that hangs on it."""
 
     element: str
@@ -36,8 +35,7 @@ class Seen:
     duration: timedelta = timedelta()
 
 
-@value()
-class Unplaced:
+class Unplaced(Value, frozen=True):
     """A code that no map knows. `code` "" where there is only text, which is never shown: it may name people."""
 
     element: str
@@ -48,8 +46,7 @@ class Unplaced:
     minutes: int
 
 
-@value()
-class Report:
+class Report(Value, frozen=True):
     """`minutes` of all work-like entries seen, `unplaced_minutes` of those that no map knows."""
 
     unplaced: tuple[Unplaced, ...]

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from bhi_fhir.domain.record import Activity, OtherService, Stay, Visit
 from bhi_fhir.domain.time import Moment
-from bhi_fhir.domain.value import value
+from bhi_fhir.domain.value import Value
 from bhi_fhir.mapping.reading import PatientRows, Reading
 from bhi_fhir.mapping.terminology import Codings, codings
 from bhi_fhir.mapping.times import (
@@ -37,8 +37,7 @@ _NOT_DONE = (
 _VISITS = ("initiating-visit", "initiating-visit-psychiatric", "initiating-visit-undecided")
 
 
-@value()
-class _Meaning:
+class _Meaning(Value, frozen=True):
     """What the codes of an entry say that it is."""
 
     kinds: frozenset[str]

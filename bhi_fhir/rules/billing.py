@@ -7,13 +7,12 @@ from datetime import datetime, timedelta
 from bhi_fhir.domain.decision import Outcome
 from bhi_fhir.domain.record import Chart, Role
 from bhi_fhir.domain.time import ServiceMonth
-from bhi_fhir.domain.value import value
+from bhi_fhir.domain.value import Value
 from bhi_fhir.rules.patient_month import PatientMonth
 from bhi_fhir.rules.track import Track, at_instant, in_stretch, known_kind
 
 
-@value()
-class Billing:
+class Billing(Value, frozen=True):
     """`people`: who may be meant; exactly one where it is clear. `treating` where nobody may bill."""
 
     people: tuple[str, ...]

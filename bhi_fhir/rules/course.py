@@ -8,7 +8,7 @@ from datetime import timedelta
 from bhi_fhir.domain.decision import NotCounted, Outcome
 from bhi_fhir.domain.record import Chart, Visit
 from bhi_fhir.domain.time import Moment, Period, ServiceMonth, Span, local_day, month_index, whole_minutes
-from bhi_fhir.domain.value import value
+from bhi_fhir.domain.value import Value
 from bhi_fhir.rules import counting
 from bhi_fhir.rules.billing import Billing, billing
 from bhi_fhir.rules.counting import Scope, Tally
@@ -18,8 +18,7 @@ from bhi_fhir.rules.thresholds import breakpoints
 from bhi_fhir.rules.track import Track
 
 
-@value()
-class Answer:
+class Answer(Value, frozen=True):
     """An outcome on its way to becoming a finding."""
 
     outcome: Outcome
@@ -27,8 +26,7 @@ class Answer:
     evidence: tuple[str, ...] = ()
 
 
-@value()
-class Course:
+class Course(Value, frozen=True):
     """What a track comes to in the month that is decided."""
 
     track: Track

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 from bhi_fhir.domain.decision import Candidate, Decision, Episode, Finding, Line, Minutes, NextTier
 from bhi_fhir.domain.record import Chart, Program
 from bhi_fhir.domain.time import ServiceMonth
+from bhi_fhir.domain.value import replace
 from bhi_fhir.policy import Code, Rules, Switches
 from bhi_fhir.rules import thresholds
 from bhi_fhir.rules.case import Case

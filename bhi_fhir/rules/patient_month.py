@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bhi_fhir.domain.decision import Finding
 from bhi_fhir.domain.record import Activity, Chart, Program, Role
 from bhi_fhir.domain.time import BEGINNING, END, ServiceMonth, Span, length, local_day, month_index
-from bhi_fhir.domain.value import value
+from bhi_fhir.domain.value import Value
 from bhi_fhir.rules.permission import Permission, permission
 from bhi_fhir.rules.track import BHI_KINDS, OWN_SERVICES, Place, Track, at_moment, in_stretch, places_on
 from bhi_fhir.rules.visits import Openings, openings
@@ -24,8 +24,7 @@ WORK = BHI_KINDS | {"psychiatric-review"}
 """Every kind of BHI work, timed or not."""
 
 
-@value()
-class Piece:
+class Piece(Value, frozen=True):
     """Work of the month that counts: exact stretches, or a duration somewhere in `day`."""
 
     activity: Activity
@@ -50,8 +49,7 @@ class Piece:
         return self.spans[-1][1] if self.spans else self.begins
 
 
-@value()
-class Entries:
+class Entries(Value, frozen=True):
     """A month's entries, sorted by what can become of them whoever did them."""
 
     unplaced: tuple[Activity, ...]

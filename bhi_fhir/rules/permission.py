@@ -9,12 +9,11 @@ from collections.abc import Iterable
 
 from bhi_fhir.domain.record import ANYBODY, Chart, Consent
 from bhi_fhir.domain.time import BEGINNING, END, ServiceMonth, Span, local_day, midnight, union
-from bhi_fhir.domain.value import value
+from bhi_fhir.domain.value import Value
 from bhi_fhir.policy import Switches
 
 
-@value()
-class Permission:
+class Permission(Value, frozen=True):
     """`certain`: stretches in which consent is in force; `possible`: in which it may be, certain ones included."""
 
     certain: tuple[Span, ...]

@@ -7,12 +7,11 @@ Absence is "not-met" only where that part of the record was read whole.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from bhi_fhir.domain.decision import Finding, Level
 from bhi_fhir.domain.record import Chart, Member, Program, Role, Team
 from bhi_fhir.domain.time import ServiceMonth, local_day
-from bhi_fhir.domain.value import value
+from bhi_fhir.domain.value import Value, replace
 from bhi_fhir.policy import Code, Rules
 from bhi_fhir.rules import related
 from bhi_fhir.rules.case import Case, refs
@@ -269,8 +268,7 @@ _OF_PATIENT = frozenset({"eligible-condition", "payer", "rating-scale"})
 _OF_TEAMS = frozenset({"care-team", "continuity"})
 
 
-@value(eq=False)
-class Check:
+class Check(Value, frozen=True, eq=False):
     """One requirement, ready to be asked of every patient; codes that must get the same answer share one."""
 
     name: str

@@ -6,7 +6,7 @@ None of them shares minutes with BHI, and each is for its own day or month.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from bhi_fhir.domain.record import Activity, Chart, Member, Role, Stay
@@ -21,7 +21,7 @@ from bhi_fhir.domain.time import (
     union,
     whole_minutes,
 )
-from bhi_fhir.domain.value import value
+from bhi_fhir.domain.value import Value, replace
 from bhi_fhir.policy import Code, Rules, Switches
 from bhi_fhir.rules import thresholds
 from bhi_fhir.rules.course import Answer
@@ -42,8 +42,7 @@ _SHARED = "the same minutes are recorded for two related services, and only one 
 _SEVERAL = "several people performed it; one line cannot name them all"
 
 
-@value()
-class Work:
+class Work(Value, frozen=True):
     """What was done for one related code in the month, and what that comes to."""
 
     sources: tuple[str, ...]

@@ -7,12 +7,11 @@ add-on k at B + 30(k - 1) + 16.
 from __future__ import annotations
 
 from bhi_fhir.domain.record import Program
-from bhi_fhir.domain.value import value
+from bhi_fhir.domain.value import Value
 from bhi_fhir.policy import Code, Rules, Switches, Threshold, policy
 
 
-@value()
-class Asked:
+class Asked(Value, frozen=True):
     """What a code asks of the month's minutes."""
 
     minutes: int

@@ -7,7 +7,7 @@ from functools import cache
 
 from bhi_fhir.domain.record import Chart, Member, Program, Role, Team
 from bhi_fhir.domain.time import Moment, Span
-from bhi_fhir.domain.value import value
+from bhi_fhir.domain.value import Value
 from bhi_fhir.policy import Code, Switches
 
 BHI_KINDS = frozenset(
@@ -49,8 +49,7 @@ _ROLES = {
 }
 
 
-@value(eq=False)
-class Track:
+class Track(Value, frozen=True, eq=False):
     """`teams` is the program whose teams do the work; it differs from `program` only for a fallback (A21).
 
     Two codes share a track if they have the same one: `of` gives the same to both.

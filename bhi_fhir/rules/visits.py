@@ -9,15 +9,14 @@ from datetime import date, datetime, timedelta
 
 from bhi_fhir.domain.record import Chart, Visit
 from bhi_fhir.domain.time import END, ServiceMonth, Span, local_day, midnight
-from bhi_fhir.domain.value import value
+from bhi_fhir.domain.value import Value
 from bhi_fhir.policy import Rules, Switches
 
 Opening = tuple[Span, Visit]
 """The stretch in which the first counted work may begin, and the visit that opens it."""
 
 
-@value()
-class Openings:
+class Openings(Value, frozen=True):
     certain: tuple[Opening, ...]
     possible: tuple[Opening, ...]
 

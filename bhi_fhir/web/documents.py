@@ -12,7 +12,6 @@ from fastapi.openapi.utils import get_openapi
 
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import SetAside
-from bhi_fhir.domain.value import value
 from bhi_fhir.shipped import shipped
 from bhi_fhir.web.problems import FHIR, JSON
 
@@ -20,8 +19,7 @@ Json = dict[str, Any]
 _EXAMPLE, _EXAMPLE_MONTH = "general-bhi-in-order.json", "2026-09"
 
 
-@value(kw_only=True)
-class FileDecision(Decision):
+class FileDecision(Decision, frozen=True, kw_only=True):
     """One patient's month, and where the record came from."""
 
     file: str

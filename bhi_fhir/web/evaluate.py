@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
+from bhi_fhir.domain.value import replace
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.drafting import bundle
 from bhi_fhir.jobs.evaluate import Evaluation, Result

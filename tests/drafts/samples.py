@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 from bhi_fhir.domain.decision import Candidate, Decision, Episode, Finding, Line, Minutes
 from bhi_fhir.domain.record import CareEpisode, Chart, Cover, Diagnosis, Program
 from bhi_fhir.domain.time import Moment, Period, ServiceMonth
+from bhi_fhir.domain.value import replace
 from bhi_fhir.drafts.site import DraftRun, DraftSite
 
 ZONE = ZoneInfo("America/Chicago")

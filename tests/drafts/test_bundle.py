@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import fhirkit
@@ -9,6 +8,7 @@ from drafts.samples import COCM_FIRST, GENERAL, MARIA, PAUL, RUN
 
 from bhi_fhir.domain.decision import Candidate, Decision, Finding
 from bhi_fhir.domain.record import Chart, SetAside
+from bhi_fhir.domain.value import replace
 from bhi_fhir.drafts.bundle import draft_bundle
 
 Issue = tuple[str, str, str, str]

@@ -10,6 +10,7 @@ from drafts.samples import COCM_FIRST, CONFIDENTIALITY, HCPCS, MARIA, RUN, met, 
 from bhi_fhir.domain.decision import Candidate, Decision, Line
 from bhi_fhir.domain.record import CareEpisode, Chart, Program
 from bhi_fhir.domain.time import Period, ServiceMonth
+from bhi_fhir.domain.value import replace as changed
 from bhi_fhir.drafts.models import draft
 
 
@@ -32,12 +33,12 @@ def test_the_occurrence_is_the_month_in_the_practices_own_time(month: int, start
 
 
 def test_only_billable_lines_are_drafted() -> None:
-    review = replace(COCM_FIRST, lines=(replace(monthly("99492"), status="needs-review"),))
+    review = changed(COCM_FIRST, lines=(changed(monthly("99492"), status="needs-review"),))
     assert draft(review, MARIA, RUN).resources == ()
 
 
 def test_a_site_may_have_lines_that_need_review_drafted_too() -> None:
-    review = replace(COCM_FIRST, lines=(replace(monthly("99492"), status="needs-review"),))
+    review = changed(COCM_FIRST, lines=(changed(monthly("99492"), status="needs-review"),))
     run = replace(RUN, site=replace(RUN.site, draft_review=True))
     assert [charge.status for charge in draft(review, MARIA, run).charge_items] == ["planned"]
 
@@ -64,7 +65,7 @@ def test_a_code_without_a_title_has_no_text_and_no_code_has_a_display() -> None:
 def test_the_context_is_the_episode_of_the_program_or_nothing(
     program: Program, period: Period, context: str | None
 ) -> None:
-    found = the_charge(chart=replace(MARIA, care_episodes=(CareEpisode("EpisodeOfCare/e", program, period),))).context
+    found = the_charge(chart=changed(MARIA, care_episodes=(CareEpisode("EpisodeOfCare/e", program, period),))).context
     assert (found.reference if found else None) == context
 
 
@@ -83,13 +84,13 @@ def test_the_labels_of_the_evidence_are_carried_and_no_others() -> None:
 
 
 def test_a_label_of_the_patient_is_carried() -> None:
-    chart = replace(MARIA, security=(("Patient/maria", CONFIDENTIALITY, "V"),))
+    chart = changed(MARIA, security=(("Patient/maria", CONFIDENTIALITY, "V"),))
     assert [label.code for label in the_charge(chart=chart).meta.security] == ["V"]
 
 
 def test_a_label_of_evidence_that_has_only_a_full_url_is_carried() -> None:
     url = "urn:uuid:0a1b2c3d-0000-4000-8000-000000000001"
-    chart = replace(MARIA, security=((url, CONFIDENTIALITY, "R"),))
+    chart = changed(MARIA, security=((url, CONFIDENTIALITY, "R"),))
     assert [label.code for label in the_charge(chart=chart).meta.security] == ["R"]
 
 
@@ -100,17 +101,17 @@ def of_a_day(practitioner: str) -> Line:
 
 def test_a_service_of_a_day_keeps_its_days() -> None:
     safety = Candidate("G0560", "billable", 3, (met("minutes", "Encounter/plan"),))
-    charge = the_charge(replace(COCM_FIRST, lines=(of_a_day("Practitioner/pcp"),), candidates=(safety,)))
+    charge = the_charge(changed(COCM_FIRST, lines=(of_a_day("Practitioner/pcp"),), candidates=(safety,)))
     assert charge.quantity.value == 3
     assert [note.text for note in charge.note] == ["Units by day: 2026-03-04 1, 2026-03-18 2"]
 
 
 def test_a_service_of_a_day_by_two_people_is_two_charges() -> None:
-    two = replace(COCM_FIRST, lines=(of_a_day("Practitioner/pcp"), of_a_day("Practitioner/other")))
+    two = changed(COCM_FIRST, lines=(of_a_day("Practitioner/pcp"), of_a_day("Practitioner/other")))
     charges: Any = draft(two, MARIA, RUN).charge_items
     assert len({charge.identifier[0].value for charge in charges}) == 2
 
 
 def test_a_monthly_service_keeps_its_identity_when_the_practitioner_is_corrected() -> None:
-    corrected = replace(COCM_FIRST, lines=(replace(monthly("99492"), practitioner="Practitioner/other"),))
+    corrected = changed(COCM_FIRST, lines=(changed(monthly("99492"), practitioner="Practitioner/other"),))
     assert the_charge(corrected).identifier == the_charge().identifier

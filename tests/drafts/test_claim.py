@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -21,6 +20,7 @@ from drafts.samples import (
 
 from bhi_fhir.domain.decision import Candidate, Decision, Line
 from bhi_fhir.domain.record import Chart, Diagnosis
+from bhi_fhir.domain.value import replace
 from bhi_fhir.drafts.models import draft
 
 

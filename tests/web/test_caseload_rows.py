@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from record import cocm_record
 from bhi_fhir.domain.decision import Decision, Episode
 from bhi_fhir.domain.record import Activity, Chart, Member, Program, Role, Screening, Team
 from bhi_fhir.domain.time import Moment
+from bhi_fhir.domain.value import replace
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.month_work import last_contact, scores
 from bhi_fhir.mapping.record import Source

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from record import cocm_record
 
 from bhi_fhir.domain.record import Screening
 from bhi_fhir.domain.time import Moment
+from bhi_fhir.domain.value import replace
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.telling import Told
 from bhi_fhir.mapping.record import SUBJECT, Source
