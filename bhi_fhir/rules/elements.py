@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from bhi_fhir.domain.record import Activity, Role, Screening
+from bhi_fhir.domain.record import Activity, Screening
 from bhi_fhir.domain.time import local_day
 from bhi_fhir.rules.case import Case, Requirement, refs
 from bhi_fhir.rules.course import Answer
-from bhi_fhir.rules.track import BHI_KINDS, window
+from bhi_fhir.rules.patient_month import allowed, by_team
+from bhi_fhir.rules.track import BHI_KINDS
 
 
 def element(kind: str) -> Requirement:
     """A kind of work documented in the month by a clinical member of the team, timed or not."""
     said = kind.replace("-", " ")
+    met = f"{said} is documented"
 
     def documented(case: Case) -> Answer:
+        track = case.track
+        if sure := case.patient.elements(track.track.teams, track.consent_window).get(kind):
+            return Answer("met", met, sure)
         found = [a for a in case.patient.documented.get(kind, ()) if "administrative" not in a.kinds]
-        good = [a for a in found if a.state == "done" and _allowed(case, a, kind)]
-        answers = {a.ref: _by_team(case, a, kind) for a in good}
-        if sure := [ref for ref, by in answers.items() if by]:
-            return Answer("met", f"{said} is documented", tuple(sorted(sure)))
-        doubtful = [ref for ref, by in answers.items() if by is None]
+        good = [a for a in found if a.state == "done" and allowed(track.consent_window, a, kind)]
+        doubtful = [a.ref for a in good if by_team(case.patient, track.track.teams, a, kind) is None]
         doubtful += [a.ref for a in found if a.state == "unknown"]
         if doubtful:
-            return Answer("unknown", f"{said} is documented, but who did it or whether cannot be read", tuple(doubtful))
-        undated = [a.ref for a in case.chart.activities if kind in a.kinds and _may_be_of_month(case, a)]
+            return Answer("unknown", f"{met}, but who did it or whether cannot be read", tuple(doubtful))
+        undated = [a.ref for a in case.patient.undated if kind in a.kinds]
         if undated:
-            return Answer("unknown", f"{said} is documented without a date that settles the month", tuple(undated))
+            return Answer("unknown", f"{met} without a date that settles the month", tuple(undated))
         done = [a for a in found if a.state == "done" and a not in good]
         because = _out_of_consent(case, done, said) or f"no {said} is documented in the month"
         return case.absent(because, "Encounter", "Procedure", evidence=refs(done))
@@ -39,43 +41,6 @@ def _out_of_consent(case: Case, done: list[Activity], said: str) -> str:
         return ""
     days = sorted({str(local_day(a.when.earliest, case.month.zone)) for a in done if a.when})
     return f"{said} of {' and '.join(days)} lies before the consent or after its end, and does not count"
-
-
-def _may_be_of_month(case: Case, activity: Activity) -> bool:
-    return (
-        activity.state == "done"
-        and not case.month.holds(activity.when)
-        and activity.span is None
-        and case.month.may_hold(activity.when)
-    )
-
-
-def _allowed(case: Case, activity: Activity, kind: str) -> bool:
-    """Not before the consent (outreach may precede it) nor after its end, where consent is known."""
-    windows = case.track.consent_window
-    if kind == "outreach" or not windows or activity.when is None:
-        return True
-    start, end = window(activity.when)
-    return any(start <= closes and end >= opens for opens, closes in windows)
-
-
-def _by_team(case: Case, activity: Activity, kind: str) -> bool | None:
-    """Was it done by a clinical member of the team (the consultant, for a psychiatric review)? None: unreadable."""
-    if not activity.people or activity.when is None:
-        return None
-    crew = case.patient.crew(case.track.track.teams)
-    wanted = _CONSULTANT if kind == "psychiatric-review" else _CLINICAL
-    if crew.steady and not activity.people.isdisjoint(crew.having(wanted)):
-        return True
-    mine = [m.roles for *_, m in crew.present(activity) if m.person in activity.people]
-    if any(roles & wanted for roles in mine):
-        return True
-    unsure = not all(mine) or (not mine and bool(case.chart.lacks("CareTeam")))
-    return None if unsure else False
-
-
-_CLINICAL = frozenset(Role) - {Role.ADMINISTRATIVE}
-_CONSULTANT = frozenset({Role.CONSULTANT})
 
 
 def relapse_prevention(case: Case) -> Answer | None:
@@ -97,10 +62,10 @@ def _last(case: Case, scale: str) -> Screening | None:
 
 def continuity(case: Case) -> Answer:
     """An appointed clinical member of the team worked for the patient this month."""
-    entries = case.patient.documented.get("", ())
+    entries, teams = case.patient.documented.get("", ()), case.track.track.teams
     work = [a for a in entries if a.state == "done" and a.kinds & BHI_KINDS and "administrative" not in a.kinds]
-    answers = {a.ref: _by_team(case, a, "") for a in work}
-    sure = tuple(sorted(ref for ref, by in answers.items() if by))
+    answers = {a.ref: by_team(case.patient, teams, a, "") for a in work}
+    sure = tuple(sorted([ref for ref, by in answers.items() if by]))
     if sure:
         return Answer("met", "a clinical member of the care team worked for the patient this month", sure)
     if any(by is None for by in answers.values()):

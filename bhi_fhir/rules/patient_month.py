@@ -12,7 +12,7 @@ from bhi_fhir.domain.record import Activity, Chart, Program, Role
 from bhi_fhir.domain.time import BEGINNING, END, ServiceMonth, Span, length, local_day, month_index
 from bhi_fhir.domain.value import Value
 from bhi_fhir.rules.permission import Permission, permission
-from bhi_fhir.rules.track import BHI_KINDS, OWN_SERVICES, Place, Track, at_moment, in_stretch, places_on
+from bhi_fhir.rules.track import BHI_KINDS, OWN_SERVICES, Place, Track, at_moment, in_stretch, places_on, window
 from bhi_fhir.rules.visits import Openings, openings
 
 if TYPE_CHECKING:
@@ -162,6 +162,7 @@ class PatientMonth:
         """Who bills, where that is the same at every entry: see `billing`."""
         self._crews: dict[Program, Crew] = {}
         self._entries: dict[int, Entries] = {}
+        self._elements: dict[tuple[Program, tuple[Span, ...]], dict[str, tuple[str, ...]]] = {}
         self._busy: dict[str, list[Span]] = {}
         self._permissions: dict[tuple[str, ...], Permission] = {}
         self._openings: dict[tuple[bool, tuple[str, ...]], Openings] = {}
@@ -192,6 +193,27 @@ class PatientMonth:
                 for kind in ("", *activity.kinds):
                     found[kind].append(activity)
         return found
+
+    def elements(self, teams: Program, consent: tuple[Span, ...]) -> dict[str, tuple[str, ...]]:
+        """By kind, the month's entries of a team that surely document it: an element of a code."""
+        key = (teams, consent)
+        if key not in self._elements:
+            found: dict[str, list[str]] = defaultdict(list)
+            for activity in self.documented.get("", ()):
+                if activity.state != "done" or "administrative" in activity.kinds:
+                    continue
+                for kind in activity.kinds:
+                    if allowed(consent, activity, kind) and by_team(self, teams, activity, kind):
+                        found[kind].append(activity.ref)
+            self._elements[key] = {kind: tuple(sorted(refs)) for kind, refs in found.items()}
+        return self._elements[key]
+
+    @cached_property
+    def undated(self) -> list[Activity]:
+        """What was done, perhaps in the month: no date settles it."""
+        may_hold, holds = self.month.may_hold, self.month.holds
+        done = [a for a in self.chart.activities if a.span is None and a.state == "done"]
+        return [a for a in done if not holds(a.when) and may_hold(a.when)]
 
     @cached_property
     def worked_months(self) -> frozenset[int]:
@@ -252,6 +274,33 @@ class PatientMonth:
         if key not in self._openings:
             self._openings[key] = openings(self.chart, psychiatric, billers, self.month, self.rules, self.switches)
         return self._openings[key]
+
+
+_CLINICAL = frozenset(Role) - {Role.ADMINISTRATIVE}
+_CONSULTANT = frozenset({Role.CONSULTANT})
+
+
+def allowed(consent: tuple[Span, ...], activity: Activity, kind: str) -> bool:
+    """Not before the consent (outreach may precede it) nor after its end, where consent is known."""
+    if kind == "outreach" or not consent or activity.when is None:
+        return True
+    start, end = window(activity.when)
+    return any(start <= closes and end >= opens for opens, closes in consent)
+
+
+def by_team(patient: PatientMonth, teams: Program, activity: Activity, kind: str) -> bool | None:
+    """Was it done by a clinical member of the team (the consultant, for a psychiatric review)? None: unreadable."""
+    if not activity.people or activity.when is None:
+        return None
+    crew = patient.crew(teams)
+    wanted = _CONSULTANT if kind == "psychiatric-review" else _CLINICAL
+    if crew.steady and not activity.people.isdisjoint(crew.having(wanted)):
+        return True
+    mine = [m.roles for *_, m in crew.present(activity) if m.person in activity.people]
+    if any(roles & wanted for roles in mine):
+        return True
+    unsure = not all(mine) or (not mine and bool(patient.chart.lacks("CareTeam")))
+    return None if unsure else False
 
 
 DEATH, COVERAGE = "the patient's death", "the end of coverage"
