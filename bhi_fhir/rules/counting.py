@@ -6,8 +6,10 @@ entries share it; the earlier start gets the credit.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from bhi_fhir.domain.decision import NotCounted
 from bhi_fhir.domain.record import Activity, CareEpisode, Chart, Member, Role
@@ -17,7 +19,7 @@ from bhi_fhir.rules.permission import Permission
 from bhi_fhir.rules.track import Track, window
 
 _NOTHING = timedelta()
-_TREATING = frozenset({Role.TREATING})
+_ORDER: Callable[[Piece], tuple[datetime, datetime, str]] = attrgetter("begins", "ends", "activity.ref")
 _BECAUSE = {
     "administrative": "administrative and clerical time never counts",
     "not-on-team": "nobody who did it is on the care team at that time",
@@ -35,12 +37,24 @@ _BECAUSE = {
 }
 
 
-@dataclass
+Dropped = tuple[str, timedelta | None, str, str]
+"""Time that does not count: whose, how long (None: unreadable), the reason, and a sentence where the usual one fails."""
+
+
+def not_counted(dropped: Iterable[Dropped]) -> list[NotCounted]:
+    """As it is told; few of the many counts of a patient's month are."""
+    return [
+        NotCounted(ref, None if duration is None else whole_minutes(duration), reason, because or _BECAUSE[reason])
+        for ref, duration, reason, because in dropped
+    ]
+
+
+@dataclass(slots=True)
 class Tally:
     """The month's count while it is being made."""
 
     pieces: list[Piece] = field(default_factory=list)
-    not_counted: list[NotCounted] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
     """References of work whose minutes cannot be read."""
     uncertain: list[Piece] = field(default_factory=list)
@@ -57,8 +71,7 @@ class Tally:
     def drop(self, activity: Activity, duration: timedelta | None, reason: str, because: str = "") -> None:
         """List time that does not count. Nothing is listed for nothing."""
         if duration is None or duration > _NOTHING:
-            minutes = None if duration is None else whole_minutes(duration)
-            self.not_counted.append(NotCounted(activity.ref, minutes, reason, because or _BECAUSE[reason]))
+            self.dropped.append((activity.ref, duration, reason, because))
 
     def cannot_read(self, activity: Activity, because: str) -> None:
         self.unread.append(activity.ref)
@@ -73,13 +86,12 @@ class Scope:
         self.chart, self.span, self.crew = patient.chart, month.span, patient.crew(track.teams)
         self.kinds, self.roles = track.kinds(patient.switches), track.roles(patient.switches)
         self.after_death = after_death(self.chart)
-        self.episodes = episodes_of(self.chart, track, month)
+        self.episodes = episodes_of(self.chart, track, month) if self.chart.care_episodes else []
         self.hospital = [] if patient.switches.count_inpatient_minutes else inpatient(self.chart)
         self.steady = self.crew.steady
         self.interrupted = bool(self.after_death or self.episodes or self.hospital) or not self.steady
         """Something may cut into an entry's time."""
-        treating = self.crew.having(_TREATING).intersection(billers)
-        self._staff = self.crew.having(self.roles) | treating if self.steady else frozenset[str]()
+        self._staff = self.crew.staff(self.roles, billers) if self.steady else frozenset[str]()
 
     def whose(self, activity: Activity) -> frozenset[str]:
         """Whose time counts of those who did it."""
@@ -132,8 +144,11 @@ def _unreadable(activity: Activity) -> str:
 
 def _in_month(activity: Activity, scope: Scope) -> timedelta | None:
     """The part of its time that lies in the month; None where it cannot be read, nothing where none is documented."""
-    if activity.span:
-        return length(intersect([activity.span], scope.span))
+    span, month = activity.span, scope.span
+    if span:
+        if month[0] <= span[0] and span[1] <= month[1]:
+            return activity.duration
+        return length(intersect([span], month))
     if activity.duration is None:
         return None if activity.trouble else _NOTHING
     return activity.duration
@@ -306,18 +321,18 @@ def gate_consent(tally: Tally, permission: Permission) -> None:
         return
     pieces, tally.pieces = tally.pieces, []
     for piece in pieces:
-        if piece.spans:
-            _gate_spans(tally, piece, permission)
-        else:
+        if not piece.spans:
             _gate_floating(tally, piece, permission)
+            continue
+        for start, end in permission.certain:
+            if start < piece.begins and piece.ends < end:
+                tally.pieces.append(piece)
+                break
+        else:
+            _gate_spans(tally, piece, permission)
 
 
 def _gate_spans(tally: Tally, piece: Piece, permission: Permission) -> None:
-    begins, ends = piece.spans[0][0], piece.spans[-1][1]
-    for start, end in permission.certain:
-        if start < begins and ends < end:
-            tally.pieces.append(piece)
-            return
     sure = union(s for window in permission.certain for s in intersect(piece.spans, window))
     rest = subtract(piece.spans, sure)
     perhaps = union(s for window in permission.possible for s in intersect(rest, window))
@@ -357,6 +372,8 @@ def keep_uncertain(tally: Tally, counts: bool) -> None:
 
 def gate_visit(tally: Tally, start: datetime) -> None:
     """Work before the initiating visit counts nothing."""
+    if all([piece.begins >= start for piece in tally.pieces]):
+        return
     pieces, tally.pieces = tally.pieces, []
     for piece in pieces:
         if piece.begins >= start:
@@ -375,7 +392,7 @@ def gate_visit(tally: Tally, start: datetime) -> None:
 
 def gate_overlap(tally: Tally) -> None:
     """A minute counts once; the earlier start gets the credit."""
-    pieces, tally.pieces = sorted(tally.pieces, key=_order), []
+    pieces, tally.pieces = sorted(tally.pieces, key=_ORDER), []
     taken: list[Span] = []
     for piece in pieces:
         if not piece.spans:
@@ -390,7 +407,3 @@ def gate_overlap(tally: Tally) -> None:
         taken = union([*taken, *left])
         if left:
             tally.pieces.append(Piece(piece.activity, tuple(left)))
-
-
-def _order(piece: Piece) -> tuple[datetime, datetime, str]:
-    return piece.begins, piece.ends, piece.activity.ref

@@ -11,7 +11,7 @@ from bhi_fhir.domain.time import Moment, Period, ServiceMonth, Span, local_day, 
 from bhi_fhir.domain.value import Value
 from bhi_fhir.rules import counting
 from bhi_fhir.rules.billing import Billing, billing
-from bhi_fhir.rules.counting import Scope, Tally
+from bhi_fhir.rules.counting import Dropped, Scope, Tally
 from bhi_fhir.rules.patient_month import PatientMonth, Piece
 from bhi_fhir.rules.permission import Permission
 from bhi_fhir.rules.thresholds import breakpoints
@@ -34,7 +34,8 @@ class Course(Value, frozen=True):
     consent: Answer
     visit: Answer
     pieces: tuple[Piece, ...]
-    not_counted: tuple[NotCounted, ...]
+    dropped: tuple[Dropped, ...]
+    """Time that does not count."""
     unread: tuple[str, ...]
     minutes: int
     sources: tuple[str, ...]
@@ -49,8 +50,14 @@ class Course(Value, frozen=True):
     """What shows which month is the first: its work and charges, or those of the last month before the break."""
     consent_window: tuple[Span, ...] = ()
 
+    @property
+    def not_counted(self) -> tuple[NotCounted, ...]:
+        """In the order in which it is shown."""
+        told = counting.not_counted(self.dropped)
+        return tuple(sorted(told, key=lambda n: (n.source, n.reason, n.minutes or 0)))
 
-@dataclass
+
+@dataclass(slots=True)
 class _Walk:
     """Where the walk over the months stands."""
 
@@ -140,7 +147,7 @@ def _course(track: Track, counted: _Counted, walk: _Walk, patient: PatientMonth)
         consent=_consent(patient, counted),
         visit=counted.visit,
         pieces=tuple(tally.pieces),
-        not_counted=tuple(sorted(tally.not_counted, key=lambda n: (n.source, n.reason, n.minutes or 0))),
+        dropped=tuple(tally.dropped),
         unread=tuple(sorted(set(tally.unread))),
         minutes=counted.minutes,
         sources=counted.sources,
@@ -204,7 +211,7 @@ def _count(patient: PatientMonth, track: Track, month: ServiceMonth) -> tuple[Bi
     last = patient.entries(month).last_work
     who = billing(patient, track, month, last)
     tally = counting.candidates(Scope(patient, track, month, who.people))
-    counted = max((p.begins for p in tally.pieces), default=last)
+    counted = max([p.begins for p in tally.pieces], default=last)
     if counted != last:
         before, who = who, billing(patient, track, month, counted)
         if who.people != before.people:
@@ -270,11 +277,16 @@ def _visit(patient: PatientMonth, track: Track, who: Billing, tally: Tally, this
     if known is not None:
         return known
     found = patient.openings(track.time_of, who.people)
-    spans = [s for p in tally.pieces for s in p.spans]
-    days = [_floating_span(p) for p in tally.pieces if not p.spans]
+    spans: list[Span] = []
+    days: list[Span] = []
+    for piece in tally.pieces:
+        if piece.spans:
+            spans += piece.spans
+        else:
+            days.append(_floating_span(piece))
     had_work = bool(spans or days)
     # Work of a day without time of day may lie before a visit of that very day.
-    sure = spans + [day for day in days if found.opened_before(day[0])]
+    sure = spans + [day for day in days if found.opened_before(day[0])] if days else spans
     first = found.first(sure if had_work else [this.span])
     spans = spans + days if had_work else [this.span]
     if first:

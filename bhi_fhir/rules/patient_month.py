@@ -7,6 +7,8 @@ from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from msgspec.structs import force_setattr
+
 from bhi_fhir.domain.decision import Finding
 from bhi_fhir.domain.record import Activity, Chart, Program, Role
 from bhi_fhir.domain.time import BEGINNING, END, ServiceMonth, Span, length, local_day, month_index
@@ -22,31 +24,32 @@ if TYPE_CHECKING:
 
 WORK = BHI_KINDS | {"psychiatric-review"}
 """Every kind of BHI work, timed or not."""
+_TREATING = frozenset({Role.TREATING})
 
 
 class Piece(Value, frozen=True):
-    """Work of the month that counts: exact stretches, or a duration somewhere in `day`."""
+    """Work of the month that counts: exact stretches, or a duration somewhere in its day."""
 
     activity: Activity
     spans: tuple[Span, ...] = ()
     floating: timedelta = timedelta()
+    begins: datetime = BEGINNING
+    ends: datetime = BEGINNING
+    counted: timedelta = timedelta()
+    """The last three follow from the others."""
 
-    @property
-    def counted(self) -> timedelta:
-        if len(self.spans) == 1 and not self.floating:
-            return self.spans[0][1] - self.spans[0][0]
-        return length(self.spans) + self.floating
-
-    @property
-    def begins(self) -> datetime:
-        if self.spans:
-            return self.spans[0][0]
-        assert self.activity.when is not None
-        return self.activity.when.earliest
-
-    @property
-    def ends(self) -> datetime:
-        return self.spans[-1][1] if self.spans else self.begins
+    def __post_init__(self) -> None:
+        spans, when = self.spans, self.activity.when
+        if spans:
+            begins, ends = spans[0][0], spans[-1][1]
+            counted = ends - begins if len(spans) == 1 else length(spans)
+        else:
+            assert when is not None
+            begins = ends = when.earliest
+            counted = self.floating
+        force_setattr(self, "begins", begins)
+        force_setattr(self, "ends", ends)
+        force_setattr(self, "counted", counted)
 
 
 class Entries(Value, frozen=True):
@@ -120,6 +123,7 @@ class Crew:
         self.steady = all(place[0] < first and last < place[1] for place in places)
         """Everybody was there from before the first entry until after the last."""
         self._with: dict[frozenset[Role], frozenset[str]] = {}
+        self._staff: dict[tuple[frozenset[Role], tuple[str, ...]], frozenset[str]] = {}
 
     def having(self, roles: frozenset[Role]) -> frozenset[str]:
         """Everybody who ever had one of these roles; on a steady crew, at every entry."""
@@ -127,6 +131,13 @@ class Crew:
             mine = [m.person for *_, m in self.places if m.person and not roles.isdisjoint(m.roles)]
             self._with[roles] = frozenset(mine)
         return self._with[roles]
+
+    def staff(self, roles: frozenset[Role], billers: tuple[str, ...]) -> frozenset[str]:
+        """Whose time counts: everybody with one of these roles, and those of the billers who treat."""
+        key = (roles, billers)
+        if key not in self._staff:
+            self._staff[key] = self.having(roles) | self.having(_TREATING).intersection(billers)
+        return self._staff[key]
 
     def seats(self, activity: Activity) -> list[Place]:
         """Who was there at any time of an entry."""

@@ -179,7 +179,7 @@ def minutes(case: Case) -> Answer:
         return Answer("unknown", f"{said}; work that cannot be read may reach it", course.unread)
     more = f"{said}; {at - done} more {'is' if at - done == 1 else 'are'} needed"
     # Time that was left out for a consent or an episode may count by one that could not be read.
-    left_out = {n.reason for n in course.not_counted}
+    left_out = {reason for _, _, reason, _ in course.dropped}
     parts = {"Encounter", "Procedure"} | {part for reason, part in _LEFT_OUT_BY.items() if reason in left_out}
     return case.absent(more, *sorted(parts), evidence=course.sources)
 

@@ -99,12 +99,11 @@ def _closes(day: date, month: ServiceMonth, rules: Rules, switches: Switches) ->
 
 
 def _first(found: tuple[Opening, ...], spans: list[Span]) -> tuple[datetime, Visit] | None:
-    if not found:
-        return None
-    starts = [
-        (max(start, window[0]), visit)
-        for start, end in spans
-        for window, visit in found
-        if (start < window[1] and window[0] < end) or (start == end and window[0] <= start < window[1])
-    ]
-    return min(starts, key=lambda s: (s[0], s[1].ref), default=None)
+    first: tuple[datetime, Visit] | None = None
+    for (opens, closes), visit in found:
+        for start, end in spans:
+            if (start < closes and opens < end) or (start == end and opens <= start < closes):
+                begins = start if start > opens else opens
+                if first is None or begins < first[0] or (begins == first[0] and visit.ref < first[1].ref):
+                    first = begins, visit
+    return first
