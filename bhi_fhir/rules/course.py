@@ -8,7 +8,7 @@ from datetime import timedelta
 from bhi_fhir.domain.decision import NotCounted, Outcome
 from bhi_fhir.domain.record import Chart, Visit
 from bhi_fhir.domain.time import Moment, Period, ServiceMonth, Span, local_day, month_index, whole_minutes
-from bhi_fhir.domain.value import Value
+from bhi_fhir.domain.value import Value, replace
 from bhi_fhir.rules import counting
 from bhi_fhir.rules.billing import Billing, billing
 from bhi_fhir.rules.counting import Dropped, Scope, Tally
@@ -95,10 +95,27 @@ class _Walk:
 
 
 def follow(patient: PatientMonth, track: Track) -> Course:
-    """Walk the track's months in order and return what this month comes to."""
-    walk, month = _Walk(), patient.month
+    """What this month comes to for a track. Tracks that count the same work for the same people are walked once."""
     charged, perhaps = _charged_months(patient, track)
-    earlier = (patient.worked_months | set(charged) | perhaps) - {month.index}
+    last = patient.entries(patient.month).last_work
+    plain = patient.is_plain and patient.crew(track.teams).is_plain and last is not None
+    if charged or perhaps or not plain:
+        return _walked(patient, track, charged, perhaps)
+    who = billing(patient, track, patient.month, last)
+    staff = patient.crew(track.teams).staff(track.roles(patient.switches), who.people) & patient.workers
+    key = (track.teams, track.kinds(patient.switches), staff, who.people, track.time_of == "billing-practitioner")
+    same = patient.courses.get(key)
+    if same is None:
+        same = patient.courses[key] = _walked(patient, track, charged, perhaps, nobody=not staff)
+    return same if same.track is track else replace(same, track=track, billing=who)
+
+
+def _walked(
+    patient: PatientMonth, track: Track, charged: dict[int, list[str]], perhaps: set[int], nobody: bool = False
+) -> Course:
+    """Walk the track's months in order. `nobody`: no month holds work of anybody whose time counts."""
+    walk, month = _Walk(), patient.month
+    earlier = set() if nobody else (patient.worked_months | set(charged) | perhaps) - {month.index}
     for index in sorted(earlier):
         walk.break_in_care(index, patient.switches.episode_gap_months)
         counted = _month(patient, track, ServiceMonth(index, month.zone), walk)

@@ -19,6 +19,7 @@ from bhi_fhir.rules.visits import Openings, openings
 
 if TYPE_CHECKING:
     from bhi_fhir.rules.billing import Billing
+    from bhi_fhir.rules.course import Course
     from bhi_fhir.rules.requirements import Check
     from bhi_fhir.rules.setting import Setting
 
@@ -120,8 +121,10 @@ class Crew:
         moments = [a.when for a in activities if a.when]
         first = min((m.earliest for m in moments), default=END)
         last = max((*(m.latest for m in moments), *(a.span[1] for a in activities if a.span)), default=BEGINNING)
-        self.steady = all(place[0] < first and last < place[1] for place in places)
+        self.steady = all([place[0] < first and last < place[1] for place in places])
         """Everybody was there from before the first entry until after the last."""
+        self.is_plain = self.steady and all([member.person and member.roles for *_, member in places])
+        """Steady, and everybody is known by name and role."""
         self._with: dict[frozenset[Role], frozenset[str]] = {}
         self._staff: dict[tuple[frozenset[Role], tuple[str, ...]], frozenset[str]] = {}
 
@@ -169,6 +172,8 @@ class PatientMonth:
         self.chart, self.setting = chart, setting
         self.month, self.rules, self.switches = setting.month, setting.rules, setting.switches
         self.findings: dict[Check, Finding | None] = {}
+        self.courses: dict[object, Course] = {}
+        """What tracks come to, by what makes a difference to them: see `follow`."""
         self.billings: dict[Track, Billing] = {}
         """Who bills, where that is the same at every entry: see `billing`."""
         self._crews: dict[Program, Crew] = {}
@@ -265,6 +270,17 @@ class PatientMonth:
             ]
             self._busy[person] = [o.span for o in self.chart.other_services if person in o.people] + own
         return self._busy[person]
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Is every entry by somebody, and known for what it is; does nothing but the team and consent bound the work?"""
+        bounds = self.chart.care_episodes or self.chart.died or self.chart.withheld
+        return not bounds and all([a.kinds and a.people and a.when for a in self.chart.activities])
+
+    @cached_property
+    def workers(self) -> frozenset[str]:
+        """Everybody who did something that the record holds."""
+        return frozenset().union(*[a.people for a in self.chart.activities])
 
     @cached_property
     def last_days(self) -> dict[str, date]:
