@@ -41,6 +41,9 @@ class Summary(msgspec.Struct):
     tally: Tally
     for_all: list[str]
 
+    def json(self) -> bytes:
+        return msgspec.json.format(msgspec.json.encode(self, order="sorted")) + b"\n"
+
 
 @dataclass(frozen=True)
 class Done:
@@ -152,6 +155,6 @@ def _finish(job: Job, summary: Summary) -> None:
         for path in sorted(job.work.glob("*.aside")):
             with path.open("rb") as lines:
                 shutil.copyfileobj(lines, out)
-    write_whole(job.out / "summary.json", msgspec.json.format(msgspec.json.encode(summary, order="sorted")) + b"\n")
+    write_whole(job.out / "summary.json", summary.json())
     shutil.rmtree(job.work)
     (job.out / "run.json").unlink()
