@@ -75,14 +75,19 @@ def evaluate(site: Path, month: str, overrides: tuple[str, ...], shape: str, fil
 @_SITE
 @_MONTH
 @_SET
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A folder to be made.")
+@click.option("--out", required=True, metavar="DIR", help="A folder to be made.")
+@click.option("--engine", type=click.Choice(["local", "spark"]), default="local", show_default=True)
 @click.option("--processes", default=0, type=click.IntRange(0, 256), help="How many; one for each core if left out.")
 @click.option("--format", "shape", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.argument("folder", type=click.Path(path_type=Path), metavar="NDJSON_DIR")
+@click.argument("folder", metavar="NDJSON_DIR")
 def bulk(
-    site: Path, month: str, overrides: tuple[str, ...], out: Path, processes: int, shape: str, folder: Path
+    site: Path, month: str, overrides: tuple[str, ...], out: str, engine: str, processes: int, shape: str, folder: str
 ) -> None:
-    """Decide a Bulk Data export of any size: folders of NDJSON, also .gz or .zst. Goes on where it was cut off."""
+    """Decide a Bulk Data export of any size: folders of NDJSON, also .gz or .zst. Goes on where it was cut off.
+
+    With --engine spark, NDJSON_DIR and --out may be URLs that Spark knows; [bulk.spark] in site.toml is its
+    configuration.
+    """
     import os
 
     from bhi_fhir.jobs.bulk import report
@@ -91,16 +96,17 @@ def bulk(
     from bhi_fhir.jobs.progress import counting
 
     desk = Desk.open(site, month, overrides)
-    done = run(
-        desk,
-        overrides,
-        folder,
-        out,
-        processes=processes or len(os.sched_getaffinity(0)),
-        today=_today(desk.site.zone),
-        showing=counting,
-    )
-    click.echo((out / "summary.json").read_bytes(), nl=False) if shape == "json" else report.show(_console(), done)
+    today = _today(desk.site.zone)
+    if engine == "spark":
+        if processes:
+            raise click.UsageError("--processes is for the local engine: Spark has its own, see spark.master")
+        from bhi_fhir.jobs.bulk import spark
+
+        done = spark.bulk(desk, folder, out, today=today)
+    else:
+        processes = processes or len(os.sched_getaffinity(0))
+        done = run(desk, overrides, Path(folder), Path(out), processes=processes, today=today, showing=counting)
+    click.echo(done.summary.json(), nl=False) if shape == "json" else report.show(_console(), done)
     report.say_set_aside(done)
     _refuse_unverified(desk.rules.unverified, month)
     sys.exit(SET_ASIDE if done.summary.tally.set_aside else 0)

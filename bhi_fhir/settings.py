@@ -243,6 +243,38 @@ class Cds(_Strict, frozen=True):
     clients: list[CdsClient] = []
 
 
+class SparkInput(_Strict, frozen=True):
+    """What Spark reads: NDJSON, or a table (delta, parquet) with a resource as text in `column`.
+
+    `options`: of Spark's reader.
+    """
+
+    format: str = "ndjson"
+    column: str = "value"
+    options: dict[str, str] = {}
+
+
+class SparkOutput(_Strict, frozen=True):
+    """What Spark writes: NDJSON, or a table (delta, parquet). `options`: of Spark's writer."""
+
+    format: str = "ndjson"
+    options: dict[str, str] = {}
+
+
+class Spark(_Strict, frozen=True):
+    """`bulk --engine spark`. `conf`: of the session, such as "spark.master"; never a secret."""
+
+    conf: dict[Annotated[str, Meta(pattern=r"^spark\.")], str] = {}
+    input: SparkInput = SparkInput()
+    output: SparkOutput = SparkOutput()
+
+
+class Bulk(_Strict, frozen=True):
+    """Exports."""
+
+    spark: Spark = Spark()
+
+
 class Site(_Strict, frozen=True):
     """What a site says."""
 
@@ -258,6 +290,7 @@ class Site(_Strict, frozen=True):
     smart: Smart = Smart()
     caseload: Caseload = Caseload()
     cds: Cds = Cds()
+    bulk: Bulk = Bulk()
 
     @property
     def zone(self) -> ZoneInfo:

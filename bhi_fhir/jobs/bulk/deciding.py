@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
-from operator import attrgetter
-from typing import IO, Any
+from operator import attrgetter, itemgetter
+from typing import IO, Any, TypeVar
 
 import msgspec
 
 from bhi_fhir.domain.decision import Decision
-from bhi_fhir.domain.record import Chart, Person, SetAside
+from bhi_fhir.domain.record import Chart, Person, SetAside, Withheld
 from bhi_fhir.drafts.plain import plain_drafts
+from bhi_fhir.drafts.site import DraftRun
 from bhi_fhir.jobs.bulk.index import Entry
 from bhi_fhir.jobs.bulk.job import Job, durable
 from bhi_fhir.jobs.bulk.joining import Plan, share_of, shared
@@ -27,6 +29,7 @@ from bhi_fhir.jobs.bulk.lines import held
 from bhi_fhir.jobs.bulk.split import read_again
 from bhi_fhir.jobs.bulk.tally import Tally, add
 from bhi_fhir.jobs.bulk.trace import trace
+from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.mapping.chart import Charts, charts
 from bhi_fhir.mapping.moments import Clock
 from bhi_fhir.mapping.people import people
@@ -36,6 +39,8 @@ from bhi_fhir.views.practitioner import Practitioner
 from bhi_fhir.views.practitioner_role import PractitionerRole
 
 Json = dict[str, Any]
+Lines = Sequence[tuple[int, Source]]
+_L = TypeVar("_L")
 MAX_RESOURCES = 20_000
 MAX_BYTES = 32 * 1024 * 1024
 """Of one patient."""
@@ -51,9 +56,16 @@ class Files:
 
 
 def deciding(job: Job, number: int) -> Json:
-    gc.disable()  # what is decided holds no circles; what is long-lived is not walked through again and again
-    try:
+    with uncollected():
         return _share(job, number)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """What is decided holds no circles; what is long-lived is not walked through again and again."""
+    gc.disable()
+    try:
+        yield
     finally:
         gc.enable()
         gc.collect()
@@ -68,39 +80,51 @@ def _share(job: Job, number: int) -> Json:
         durable(job.work / f"share-{number:05d}.aside") as aside,
     ):
         files = Files(decisions, drafts, aside)
-        for batch in _batches(room, number, tally, files):
-            _write(room, _decided(room, batch), tally, files)
+        for batch in _batches(job, number, tally, files):
+            decide(room, [(entry.owner, line) for entry, line in read_again(job, batch)], tally, files)
     return msgspec.to_builtins(tally)  # type: ignore[no-any-return]
 
 
 # -- who is decided together ------------------------------------------------------------------------
 
 
-def _batches(room: Room, number: int, tally: Tally, files: Files) -> Iterator[list[Entry]]:
-    """Whole patients, until their lines are a batch; who has too many is set aside."""
+def _batches(job: Job, number: int, tally: Tally, files: Files) -> Iterator[list[Entry]]:
+    """Whole patients' lines; who has too many is set aside."""
     sizes, lengths = Counter[int](), Counter[int]()
-    for entry in share_of(room.job, room.plan, number):
+    plan = _plan(job)
+    for entry in share_of(job, plan, number):
         sizes[entry.owner] += 1
         lengths[entry.owner] += held(entry.length)
     large = {owner for owner in sizes if sizes[owner] > MAX_RESOURCES or lengths[owner] > MAX_BYTES}
     for owner in sorted(large):
-        first = next(e for e in share_of(room.job, room.plan, number) if e.owner == owner)
-        _set_aside([_too_large(room.job, first)], tally, files)
-    entries = sorted(e for e in share_of(room.job, room.plan, number) if e.owner not in large)
-    batch: list[Entry] = []
+        theirs = (e for e in share_of(job, plan, number) if e.owner == owner)
+        [(_, line)] = read_again(job, [min(theirs, key=attrgetter("piece", "line"))])
+        set_too_large_aside(line, tally, files)
+    entries = sorted(e for e in share_of(job, plan, number) if e.owner not in large)
+    patients = groupby(entries, attrgetter("owner"))
+    yield from batches((lengths[owner], list(mine)) for owner, mine in patients)
+
+
+def batches(patients: Iterable[tuple[int, list[_L]]]) -> Iterator[list[_L]]:
+    """Whole patients, (bytes, lines) each, until their lines are a batch."""
+    batch: list[_L] = []
     size = 0
-    for owner, mine in groupby(entries, attrgetter("owner")):
-        if size and size + lengths[owner] > _BATCH:
+    for length, lines in patients:
+        if size and size + length > _BATCH:
             yield batch
             batch, size = [], 0
-        batch += mine
-        size += lengths[owner]
+        batch += lines
+        size += length
     if batch:
         yield batch
 
 
-def _too_large(job: Job, entry: Entry) -> SetAside:
-    [(_, line)] = read_again(job, [entry])
+def set_too_large_aside(line: Source, tally: Tally, files: Files) -> None:
+    """`line`: the patient's first."""
+    _set_aside([_too_large(line)], tally, files)
+
+
+def _too_large(line: Source) -> SetAside:
     patients = {key for key, _ in Record.read([line]).rows.items()}
     said = f"its patient has more than {MAX_RESOURCES} resources or {MAX_BYTES >> 20} MiB, and is not decided"
     return SetAside(line.file, line.at, min(patients, default=""), said)
@@ -110,11 +134,10 @@ def _too_large(job: Job, entry: Entry) -> SetAside:
 
 
 class Room:
-    """What all batches of a process share."""
+    """What all batches of a process share. `staff`: and organizations; `for_all`: withheld from everybody."""
 
-    def __init__(self, job: Job) -> None:
-        self.job, self.plan, self.desk = job, Plan.of(job), job.desk
-        self.shared = shared(job)
+    def __init__(self, desk: Desk, drafting: DraftRun, staff: Record, for_all: Sequence[Withheld]) -> None:
+        self.desk, self.drafting, self.shared, self.for_all = desk, drafting, staff, for_all
         self.staff: dict[str, Person] = people(self.shared, self.reading(self.shared, Clock(self.desk.site.zone)))
         self.people = self._people(self.shared)
 
@@ -123,8 +146,8 @@ class Room:
 
     def record(self, sources: Iterable[Source]) -> Record:
         record = Record.read(sources, self.shared)
-        mine = [(who, part) for who, part in record.withheld if who is not None]  # the others are in the plan
-        record.withheld = [*((None, part) for part in self.plan.for_all), *mine]
+        mine = [(who, part) for who, part in record.withheld if who is not None]  # the others are among for_all
+        record.withheld = [*((None, part) for part in self.for_all), *mine]
         return record
 
     def knows_staff(self, record: Record) -> bool:
@@ -135,18 +158,28 @@ class Room:
         return sum(1 for _ in record.of_type(Practitioner)) + sum(1 for _ in record.of_type(PractitionerRole))
 
 
-_room = cache(Room)
+_plan = cache(Plan.of)
 
 
-def _decided(room: Room, batch: list[Entry]) -> Iterator[Charts]:
-    sources = [line for _, line in read_again(room.job, batch)]
+@cache
+def _room(job: Job) -> Room:
+    return Room(job.desk, job.drafting, shared(job), _plan(job).for_all)
+
+
+def decide(room: Room, batch: Lines, tally: Tally, files: Files) -> None:
+    """Whole patients, each line with the mark under which its patient is decided, in order."""
+    _write(room, _decided(room, batch), tally, files)
+
+
+def _decided(room: Room, batch: Lines) -> Iterator[Charts]:
+    sources = [line for _, line in batch]
     record, clock = room.record(sources), Clock(room.desk.site.zone)
     if room.knows_staff(record):
         found = charts(record, room.reading(record, clock), room.staff)
         if not clock.assumed:
             yield found
             return
-    for _, mine in groupby(zip(batch, sources, strict=True), lambda each: each[0].owner):
+    for _, mine in groupby(batch, itemgetter(0)):
         yield _alone(room, [line for _, line in mine])
 
 
@@ -164,13 +197,13 @@ def _write(room: Room, decided: Iterable[Charts], tally: Tally, files: Files) ->
             decision = room.desk.decide_chart(chart)
             tally.take(decision)
             files.decisions.write(trace(decision, chart, room.desk.month))
-            _write_drafts(room.job, decision, chart, tally, files)
+            _write_drafts(room, decision, chart, tally, files)
 
 
-def _write_drafts(job: Job, decision: Decision, chart: Chart, tally: Tally, files: Files) -> None:
+def _write_drafts(room: Room, decision: Decision, chart: Chart, tally: Tally, files: Files) -> None:
     if not decision.lines:
         return
-    made = plain_drafts(decision, chart, job.drafting)
+    made = plain_drafts(decision, chart, room.drafting)
     for resource in (*made.charge_items, *made.claims):
         add(tally.drafts, [(resource["resourceType"], 1)])
         files.drafts.write(_ENCODER.encode(resource) + b"\n")

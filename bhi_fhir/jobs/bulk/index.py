@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from bhi_fhir.delivery.folder import write_whole
 
-ENTRY = Struct("<QQQIII")
+ENTRY = Struct("<QQIIQI")
 NAME = Struct("<QQ")
 SHARED, PATIENTS, ODD = range(3)
 BESIDE = 3
@@ -22,14 +22,14 @@ BESIDE = 3
 
 
 class Entry(NamedTuple):
-    """Sorts by owner. `owner`, `name`: their marks; `piece`: of which file."""
+    """Sorts by owner, name and place. `owner`, `name`: their marks; `piece`: of which file."""
 
     owner: int
     name: int
+    piece: int
+    line: int
     offset: int
     length: int
-    line: int
-    piece: int
 
 
 def write_sections(path: Path, sections: Sequence[bytes | bytearray]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -25,6 +25,10 @@ from bhi_fhir.jobs.draft_run import draft_run
 
 SHARE = 16 * 1024 * 1024
 """Of the export, for each share of the patients."""
+
+
+Trouble = tuple[str, str, bool]
+"""(file, why it is not read or not to its end, may it have held something of anybody?)"""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -60,14 +64,10 @@ class Job:
     @classmethod
     def ask(cls, desk: Desk, overrides: tuple[str, ...], folder: Path, today: date) -> Asked:
         files = listed(folder)
-        if not any(each.kind for each in files):
-            raise UsageError(f"{folder} holds no NDJSON (files named .ndjson or .jsonl, also with .gz or .zst)")
-        if any(each.kind == "zst" for each in files) and find_spec("zstandard") is None:
-            raise UsageError(f"{folder} holds .zst files: pip install 'bhi-fhir[bulk]'")
-        said = msgspec.json.encode([desk.fingerprint, str(desk.month), files])
-        digest = hashlib.sha256(said).hexdigest()
+        check(files, str(folder))
         return Asked(
-            str(desk.folder.resolve()), str(desk.month), list(overrides), str(folder.resolve()), files, today, digest
+            str(desk.folder.resolve()), str(desk.month), list(overrides), str(folder.resolve()), files, today,
+            fingerprint(desk, files),
         )  # fmt: skip
 
     @classmethod
@@ -131,12 +131,9 @@ class Job:
         return sum(piece.end - piece.start for piece in self.pieces) // SHARE + 1
 
     @cached_property
-    def trouble(self) -> list[tuple[str, str, bool]]:
-        """(file, why it is not read or not to its end, may it have held something of anybody?)"""
-        found = [(each.name, _unread(each), may_hold_lines(each.name)) for each in self.asked.files]
+    def trouble(self) -> list[Trouble]:
         broken = [self.result("unpacking", number)["broken"] for number in range(len(self.packed))]
-        found += [(each.name, reason, True) for each, reason in zip(self.packed, broken, strict=True)]
-        return [each for each in found if each[1]]
+        return troubles(self.asked.files, zip((each.name for each in self.packed), broken, strict=True))
 
     def share_name(self, number: int) -> str:
         return f"{number + 1:05d}-of-{self.shares:05d}"
@@ -155,6 +152,26 @@ class Job:
             found.append(lines)
             lines += self.result("splitting", number)["lines"]
         return found
+
+
+def check(files: Sequence[Listed], folder: str) -> None:
+    """UsageError for a folder without NDJSON, or with files that cannot be unpacked here."""
+    if not any(each.kind for each in files):
+        raise UsageError(f"{folder} holds no NDJSON (files named .ndjson or .jsonl, also with .gz or .zst)")
+    if any(each.kind == "zst" for each in files) and find_spec("zstandard") is None:
+        raise UsageError(f"{folder} holds .zst files: pip install 'bhi-fhir[bulk]'")
+
+
+def fingerprint(desk: Desk, files: Sequence[Listed]) -> str:
+    """The same for the same program, site, month and files."""
+    return hashlib.sha256(msgspec.json.encode([desk.fingerprint, str(desk.month), files])).hexdigest()
+
+
+def troubles(files: Iterable[Listed], broken: Iterable[tuple[str, str]]) -> list[Trouble]:
+    """`broken`: packed files, and why they cannot be unpacked to their end, "" if they can."""
+    found = [(each.name, _unread(each), may_hold_lines(each.name)) for each in files]
+    found += [(name, reason, True) for name, reason in broken]
+    return [each for each in found if each[1]]
 
 
 def _unread(each: Listed) -> str:

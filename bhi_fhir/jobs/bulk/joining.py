@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import count
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import msgspec
 from bhi_fhir.domain.record import Withheld
 from bhi_fhir.jobs.bulk import index
 from bhi_fhir.jobs.bulk.index import Entry, IndexWriter
-from bhi_fhir.jobs.bulk.job import Job, durable
+from bhi_fhir.jobs.bulk.job import Job, Trouble, durable
 from bhi_fhir.jobs.bulk.owners import identifiers, mark
 from bhi_fhir.jobs.bulk.split import read_again
 from bhi_fhir.jobs.bulk.withholding import shortened
@@ -69,7 +70,8 @@ def sharing(job: Job, _: int) -> Json:
 
 def shared(job: Job) -> Record:
     found = (entry for path in _written(job, "index") for entry in _section(job, path, index.SHARED))
-    return Record.read(line for _, line in read_again(job, found))
+    in_order = sorted(found, key=attrgetter("piece", "line"))
+    return Record.read(line for _, line in read_again(job, in_order))
 
 
 def planning(job: Job, _: int) -> Json:
@@ -78,8 +80,8 @@ def planning(job: Job, _: int) -> Json:
     ties = [tie for found in closer for tie in found["ties"]]
     ties += [tie for number in range(job.shares) for tie in job.result("doubles", number)["ties"]]
     ties += _by_identifier(job, [asked for found in closer for asked in found["asked"]])
-    homes = _homes(ties)
-    held = [*_unread_files(job), *(part for found in closer for part in found["for_all"])]
+    homes = homes_of(ties)
+    held = [*unread(job.trouble), *(part for found in closer for part in found["for_all"])]
     held += job.result("shared", 0)["for_all"]
     return {
         "for_all": shortened(msgspec.convert(held, type=list[Withheld])),
@@ -88,8 +90,9 @@ def planning(job: Job, _: int) -> Json:
     }
 
 
-def _unread_files(job: Job) -> Iterator[Withheld]:
-    for file, reason, holds_back in job.trouble:
+def unread(trouble: Iterable[Trouble]) -> Iterator[Withheld]:
+    """What the files that are not read, or not to their end, hold back from everybody."""
+    for file, reason, holds_back in trouble:
         if holds_back:
             yield Withheld("*", f"{file} was set aside: {reason}")
 
@@ -107,7 +110,7 @@ def _by_identifier(job: Job, asked: list[tuple[str, str]]) -> list[tuple[int, in
     return [(mark(owner), mark(carriers[name])) for owner, name in asked if name in carriers]
 
 
-def _homes(ties: Iterable[tuple[int, int]]) -> dict[int, int]:
+def homes_of(ties: Iterable[tuple[int, int]]) -> dict[int, int]:
     """Each tied owner's home: the smallest mark of all that hang together."""
     parent: dict[int, int] = {}
 

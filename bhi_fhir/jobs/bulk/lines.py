@@ -23,7 +23,8 @@ from bhi_fhir.mapping.record import Source
 
 PIECE = 32 * 1024 * 1024
 _BLOCK = 1 << 20
-_KEPT = 1 << 16
+KEPT = 1 << 16
+"""Of a line that is too long."""
 _BOM = b"\xef\xbb\xbf"
 _PLAIN = (".ndjson", ".jsonl")
 _PACKED = (".gz", ".zst")
@@ -46,13 +47,14 @@ def listed(folder: Path) -> list[Listed]:
     found = sorted(p for p in folder.rglob("*") if p.is_file())
     named = [(str(p.relative_to(folder)), p.stat()) for p in found]
     return [
-        Listed(name, _kind(name), stat.st_size, stat.st_mtime_ns)
+        Listed(name, kind_of(name), stat.st_size, stat.st_mtime_ns)
         for name, stat in named
         if not any(part.startswith(".") for part in Path(name).parts)
     ]
 
 
-def _kind(name: str) -> str:
+def kind_of(name: str) -> str:
+    """plain, gz, zst, or "" for a file that is not read."""
     stem, dot, last = name.lower().rpartition(".")
     if f"{dot}{last}" in _PACKED:
         return last if stem.endswith(_PLAIN) else ""
@@ -111,7 +113,7 @@ def lines_of(stream: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int,
     while offset < end and (text := stream.readline(limit)):
         length = len(text)
         if length == limit and not text.endswith(b"\n"):
-            text = text[:_KEPT]
+            text = text[:KEPT]
             length += _rest_of_line(stream)
         yield offset, length, text
         offset += length
@@ -138,7 +140,7 @@ def source(name: str, number: int, offset: int, length: int, text: bytes) -> Sou
 
 def held(length: int) -> int:
     """How much of a line is held: of one that is too long the beginning."""
-    return length if length <= files.MAX_LINE + 2 else _KEPT
+    return length if length <= files.MAX_LINE + 2 else KEPT
 
 
 def reread(file: int, offset: int, length: int) -> bytes:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import click
-import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from bhi_fhir.domain.record import SetAside
 from bhi_fhir.jobs.bulk.run import Done
-
-_SHOWN = 10
 
 
 def show(console: Console, done: Done) -> None:
@@ -39,14 +33,12 @@ def show(console: Console, done: Done) -> None:
 
 def say_set_aside(done: Done) -> None:
     """On standard error: the first of what was set aside, and, loudly, what that does to everybody."""
-    with (done.out / "set-aside.ndjson").open("rb") as lines:
-        for line in islice(lines, _SHOWN):
-            each = msgspec.json.decode(line, type=SetAside)
-            place = " ".join(filter(None, (each.file, each.at, each.resource)))
-            click.echo(f"set aside: {place}: {each.reason}", err=True)
-    more = sum(done.summary.tally.set_aside.values()) - _SHOWN
+    for each in done.told:
+        place = " ".join(filter(None, (each.file, each.at, each.resource)))
+        click.echo(f"set aside: {place}: {each.reason}", err=True)
+    more = sum(done.summary.tally.set_aside.values()) - len(done.told)
     if more > 0:
-        click.echo(f"set aside: {more} more, in {done.out / 'set-aside.ndjson'}", err=True)
+        click.echo(f"set aside: {more} more, in {done.out}", err=True)
     if done.summary.for_all:
         first, *others = done.summary.for_all
         many = f" and {len(others)} more" if others else ""

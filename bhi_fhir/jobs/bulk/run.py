@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,22 @@ class Summary(msgspec.Struct):
     tally: Tally
     for_all: list[str]
 
+    def json(self) -> bytes:
+        return msgspec.json.format(msgspec.json.encode(self, order="sorted")) + b"\n"
+
+
+TOLD = 10
+"""Of what was set aside, the command tells so many."""
+
 
 @dataclass(frozen=True)
 class Done:
-    out: Path
+    """`again`: it was all there already; `told`: the first of what was set aside."""
+
+    out: Path | str
     summary: Summary
     again: bool
-    """It was all there already."""
+    told: list[SetAside]
 
 
 def bulk(
@@ -63,21 +73,32 @@ def bulk(
     """Decide an export. UsageError if `out` is something else's or another run's."""
     asked = Job.ask(desk, overrides, folder, today)
     if out.exists():
-        return Done(out, _same_run(out, asked), again=True)
+        return Done(out, _same_run(out, asked), again=True, told=_first(out))
     partial = out.with_name(f"{out.name}.partial")
     with _alone(partial, asked) as job, crew(job, processes) as hands:
         summary = _steps(job, hands, showing)
         _finish(job, summary)
     partial.rename(out)
-    return Done(out, summary, again=False)
+    return Done(out, summary, again=False, told=_first(out))
+
+
+def _first(out: Path) -> list[SetAside]:
+    with (out / "set-aside.ndjson").open("rb") as lines:
+        return [msgspec.json.decode(line, type=SetAside) for line in islice(lines, TOLD)]
 
 
 def _same_run(out: Path, asked: Asked) -> Summary:
+    path = out / "summary.json"
+    return same_run(str(out), path.read_bytes() if path.is_file() else b"", asked.fingerprint)
+
+
+def same_run(out: str, said: bytes, fingerprint: str) -> Summary:
+    """What a summary says, if it is this run's."""
     try:
-        summary = msgspec.json.decode((out / "summary.json").read_bytes(), type=Summary)
-    except (OSError, msgspec.DecodeError):
+        summary = msgspec.json.decode(said, type=Summary)
+    except msgspec.DecodeError:
         summary = None
-    if summary is None or summary.fingerprint != asked.fingerprint:
+    if summary is None or summary.fingerprint != fingerprint:
         raise UsageError(f"{out} exists and is not this run's: name another folder with --out, or remove it")
     return summary
 
@@ -152,6 +173,6 @@ def _finish(job: Job, summary: Summary) -> None:
         for path in sorted(job.work.glob("*.aside")):
             with path.open("rb") as lines:
                 shutil.copyfileobj(lines, out)
-    write_whole(job.out / "summary.json", msgspec.json.format(msgspec.json.encode(summary, order="sorted")) + b"\n")
+    write_whole(job.out / "summary.json", summary.json())
     shutil.rmtree(job.work)
     (job.out / "run.json").unlink()

@@ -42,9 +42,9 @@ def splitting(job: Job, number: int) -> Json:
             seen = None if line.trouble else glance(bytes(line.json))
             if seen is None:
                 odd += 1
-                made.put(Entry(0, 0, offset, min(length, _LONGEST), count, number), index.ODD)
+                made.put(Entry(0, 0, number, count, offset, min(length, _LONGEST)), index.ODD)
             else:
-                _file(made, *seen, Entry(0, 0, offset, length, count, number))
+                _file(made, *seen, Entry(0, 0, number, count, offset, length))
     made.write(job.work, f"piece-{number:05d}")
     return {"lines": count, "odd": odd}
 
