@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from bhi_fhir.domain.decision import Decision, Line
@@ -51,24 +52,27 @@ def references(refs: Iterable[str]) -> list[Json]:
 
 def whole_month(month: ServiceMonth) -> Json:
     """The month from its first to its last second, in the practice's own time."""
+    start, end = _ends(month)
+    return {"start": start, "end": end}
+
+
+@lru_cache(24)
+def _ends(month: ServiceMonth) -> tuple[str, str]:
     start, end = month.span
     last = end - timedelta(seconds=1)
-    return {"start": start.astimezone(month.zone).isoformat(), "end": last.astimezone(month.zone).isoformat()}
+    return start.astimezone(month.zone).isoformat(), last.astimezone(month.zone).isoformat()
 
 
 def evidence(decision: Decision, line: Line) -> frozenset[str]:
     """Everything that the findings of the line's code rest on."""
-    return frozenset(
-        ref
-        for candidate in decision.candidates
-        if candidate.code == line.code
-        for finding in candidate.findings
-        for ref in finding.evidence
-    )
+    mine = [candidate for candidate in decision.candidates if candidate.code == line.code]
+    return frozenset().union(*[finding.evidence for candidate in mine for finding in candidate.findings])
 
 
 def labels(chart: Chart, refs: Iterable[str]) -> list[Json]:
     """The security labels (42 CFR Part 2 among them) of the patient and of these resources."""
+    if not chart.security:
+        return []
     named = {chart.patient, *refs}
     found = {(system, code) for ref, system, code in chart.security if ref in named}
     return [present(system=system or None, code=code) for system, code in sorted(found)]

@@ -12,6 +12,7 @@ identifier (a ledger, a DFT message, a log) is guarded like the draft itself, wh
 
 from __future__ import annotations
 
+from functools import cache
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from bhi_fhir.domain.time import ServiceMonth
@@ -20,6 +21,7 @@ SYSTEM = "urn:bhi-fhir:draft"
 _ROOT = uuid5(NAMESPACE_URL, SYSTEM)
 
 
+@cache
 def site_namespace(name: str) -> UUID:
     return uuid5(_ROOT, name)
 

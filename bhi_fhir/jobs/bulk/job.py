@@ -100,10 +100,11 @@ class Job:
         return self.work / f"{step}-{number:05d}.json"
 
     @contextmanager
-    def opened(self) -> Iterator[Callable[[Path], int]]:
-        """Opens files for reading, each once."""
+    def opened(self) -> Iterator[Callable[[int], int]]:
+        """Opens the file of a piece for reading, each file once."""
         with ExitStack() as stack:
-            yield cache(lambda path: stack.enter_context(path.open("rb", buffering=0)).fileno())
+            opened = cache(lambda path: stack.enter_context(path.open("rb", buffering=0)).fileno())
+            yield cache(lambda number: opened(self.pieces[number].path))
 
     @cached_property
     def packed(self) -> list[Listed]:

@@ -36,15 +36,12 @@ def splitting(job: Job, number: int) -> Json:
     count = odd = 0
     with piece.path.open("rb", buffering=1 << 20) as stream:
         for count, (offset, length, text) in enumerate(lines_of(stream, piece.start, piece.end), 1):
-            line = source(piece.file, count, offset, length, text)
-            if not line.json:
-                continue
-            seen = None if line.trouble else glance(bytes(line.json))
-            if seen is None:
+            seen = glance(text) if text.startswith(b"{") and len(text) == length else None
+            if seen is not None:
+                _file(made, *seen, Entry(0, 0, number, count, offset, length))
+            elif source(piece.file, count, offset, length, text).json:
                 odd += 1
                 made.put(Entry(0, 0, number, count, offset, min(length, _LONGEST)), index.ODD)
-            else:
-                _file(made, *seen, Entry(0, 0, number, count, offset, length))
     made.write(job.work, f"piece-{number:05d}")
     return {"lines": count, "odd": odd}
 
@@ -55,7 +52,8 @@ def _file(made: IndexWriter, owner: str, name: str, at: Entry) -> None:
     if owner == SHARED:
         made.put(at._replace(owner=_SHARED), index.SHARED)
         return
-    whose, what = mark(owner), mark(name)
+    whose = mark(owner)
+    what = whose if name == owner else mark(name)
     entry = Entry(whose, what, *at[2:])
     made.put(entry)
     if name:
@@ -89,8 +87,9 @@ def looking_closer(job: Job, number: int) -> Json:
 
 def read_again(job: Job, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Source]]:
     """Lines from where they stand. Their numbers are known once all pieces have been counted."""
-    with job.opened() as files:
+    pieces, before = job.pieces, job.before
+    with job.opened() as opened:
         for entry in entries:
-            piece = job.pieces[entry.piece]
-            text = reread(files(piece.path), entry.offset, entry.length)
-            yield entry, source(piece.file, job.before[entry.piece] + entry.line, entry.offset, entry.length, text)
+            _, _, piece, line, offset, length = entry
+            text = reread(opened(piece), offset, length)
+            yield entry, source(pieces[piece].file, before[piece] + line, offset, length, text)

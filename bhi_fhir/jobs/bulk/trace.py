@@ -6,7 +6,7 @@ The line is the result of `evaluate --format json`, with each finding once: cand
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +54,12 @@ _DECODER = msgspec.json.Decoder(_Trace)
 
 
 def trace(decision: Decision, chart: Chart, month: ServiceMonth) -> bytes:
-    places: dict[int, int] = {}
-    findings: list[Finding] = []
-    candidates = []
-    for candidate in decision.candidates:
-        mine = []
-        for finding in candidate.findings:
-            if id(finding) not in places:  # codes share the very same finding
-                places[id(finding)] = len(findings)
-                findings.append(finding)
-            mine.append(places[id(finding)])
-        candidates.append(_Candidate(candidate.code, candidate.status, candidate.units, mine))
+    every = {id(finding): finding for candidate in decision.candidates for finding in candidate.findings}
+    places = {found: place for place, found in enumerate(every)}  # codes share the very same finding
+    candidates = [
+        _Candidate(c.code, c.status, c.units, [places[id(finding)] for finding in c.findings])
+        for c in decision.candidates
+    ]
     line = _Trace(
         str(month),
         RULESET,
@@ -74,18 +69,17 @@ def trace(decision: Decision, chart: Chart, month: ServiceMonth) -> bytes:
         decision.minutes,
         decision.lines,
         candidates,
-        findings,
+        list(every.values()),
         decision.withheld,
         decision.warnings,
-        _facts(decision, chart, month),
+        _facts(decision, every.values(), chart, month),
     )
     return _ENCODER.encode(line) + b"\n"
 
 
-def _facts(decision: Decision, chart: Chart, month: ServiceMonth) -> _Facts:
-    rests_on = {ref for candidate in decision.candidates for finding in candidate.findings for ref in finding.evidence}
-    rests_on |= {piece.source for piece in decision.minutes.not_counted}
-    rests_on.update(decision.minutes.sources)
+def _facts(decision: Decision, findings: Iterable[Finding], chart: Chart, month: ServiceMonth) -> _Facts:
+    rests_on = {*decision.minutes.sources, *(piece.source for piece in decision.minutes.not_counted)}
+    rests_on.update(*[finding.evidence for finding in findings])
     return _Facts(
         teams=chart.teams,
         activities=tuple(a for a in chart.activities if a.ref in rests_on or _is_review(a, month)),
