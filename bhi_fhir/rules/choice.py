@@ -83,6 +83,8 @@ def already_charged(case: MonthCase) -> None:
 
 
 def charge_against(case: MonthCase, code: Code) -> Answer | None:
+    if not case.chart.charges and not case.chart.withheld:
+        return None
     same, maybe_same = charged(case.chart, case.month, [code.code])
     others, maybe_others = charged(case.chart, case.month, case.patient.setting.excluded[code.code])
     if same:
@@ -218,12 +220,10 @@ def _general_line(case: MonthCase, general: list[Trial], programs: list[Program]
 
 
 def settle_exclusivity(case: MonthCase, trial: Trial) -> None:
-    if "exclusivity" not in trial.code.block:
-        return
-    answer = trial.no or _NOTHING_AGAINST
-    found = finding(case.rules, "exclusivity", "block", answer)
-    blocks = [f.level for f in trial.findings].count("block")
-    trial.findings.insert(blocks, found)
+    """Its place is after what blocks and before what is for review."""
+    if "exclusivity" in trial.code.block:
+        found = finding(case.rules, "exclusivity", "block", trial.no or _NOTHING_AGAINST)
+        trial.findings.insert([f.level for f in trial.findings].count("block"), found)
 
 
 # -- 99494 ------------------------------------------------------------------------------------------

@@ -91,12 +91,13 @@ class Scope:
         self.steady = self.crew.steady
         self.interrupted = bool(self.after_death or self.episodes or self.hospital) or not self.steady
         """Something may cut into an entry's time."""
-        self._staff = self.crew.staff(self.roles, billers) if self.steady else frozenset[str]()
+        self.staff = self.crew.staff(self.roles, billers) if self.steady else frozenset[str]()
+        """On a steady crew: whose time counts."""
 
     def whose(self, activity: Activity) -> frozenset[str]:
         """Whose time counts of those who did it."""
         if self.steady:
-            return activity.people & self._staff
+            return activity.people & self.staff
         seats = self.crew.seats(activity)
         mine = [m for *_, m in seats if m.person in activity.people]
         return frozenset([m.person for m in mine if m.person and _counts(m, self)])
@@ -111,8 +112,9 @@ def candidates(scope: Scope) -> Tally:
     for activity, reason in entries.never:
         tally.drop(activity, _in_month(activity, scope), reason)
     for piece in entries.whole:
-        if scope.interrupted or scope.kinds.isdisjoint(piece.activity.kinds) or not scope.whose(piece.activity):
-            _weigh(tally, piece.activity, scope)
+        activity = piece.activity
+        if scope.interrupted or scope.kinds.isdisjoint(activity.kinds) or scope.staff.isdisjoint(activity.people):
+            _weigh(tally, activity, scope)
         else:
             tally.pieces.append(piece)
     for activity in entries.work:

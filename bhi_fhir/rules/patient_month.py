@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 WORK = BHI_KINDS | {"psychiatric-review"}
 """Every kind of BHI work, timed or not."""
 _TREATING = frozenset({Role.TREATING})
+_CLINICAL = frozenset(Role) - {Role.ADMINISTRATIVE}
+_CONSULTANT = frozenset({Role.CONSULTANT})
 
 
 class Piece(Value, frozen=True):
@@ -130,10 +132,20 @@ class Crew:
 
     def having(self, roles: frozenset[Role]) -> frozenset[str]:
         """Everybody who ever had one of these roles; on a steady crew, at every entry."""
-        if roles not in self._with:
+        known = self._with.get(roles)
+        if known is None:
             mine = [m.person for *_, m in self.places if m.person and not roles.isdisjoint(m.roles)]
-            self._with[roles] = frozenset(mine)
-        return self._with[roles]
+            known = self._with[roles] = frozenset(mine)
+        return known
+
+    def did(self, activity: Activity, kind: str) -> bool:
+        """Was it surely done by a clinical member of the team (the consultant, for a psychiatric review)?"""
+        if not activity.people or activity.when is None:
+            return False
+        wanted = _CONSULTANT if kind == "psychiatric-review" else _CLINICAL
+        if self.steady:
+            return not activity.people.isdisjoint(self.having(wanted))
+        return any([m.person in activity.people and m.roles & wanted for *_, m in self.present(activity)])
 
     def staff(self, roles: frozenset[Role], billers: tuple[str, ...]) -> frozenset[str]:
         """Whose time counts: everybody with one of these roles, and those of the billers who treat."""
@@ -185,9 +197,10 @@ class PatientMonth:
 
     def crew(self, program: Program) -> Crew:
         """Everybody on the program's teams."""
-        if program not in self._crews:
-            self._crews[program] = Crew(places_on(self.chart, program), self.chart.activities)
-        return self._crews[program]
+        known = self._crews.get(program)
+        if known is None:
+            known = self._crews[program] = Crew(places_on(self.chart, program), self.chart.activities)
+        return known
 
     # -- work -----------------------------------------------------------------------------------
 
@@ -214,13 +227,14 @@ class PatientMonth:
         """By kind, the month's entries of a team that surely document it: an element of a code."""
         key = (teams, consent)
         if key not in self._elements:
-            found: dict[str, list[str]] = defaultdict(list)
+            found: dict[str, list[str]] = {}
+            crew = self.crew(teams)
             for activity in self.documented.get("", ()):
                 if activity.state != "done" or "administrative" in activity.kinds:
                     continue
                 for kind in activity.kinds:
-                    if allowed(consent, activity, kind) and by_team(self, teams, activity, kind):
-                        found[kind].append(activity.ref)
+                    if crew.did(activity, kind) and allowed(consent, activity, kind):
+                        found.setdefault(kind, []).append(activity.ref)
             self._elements[key] = {kind: tuple(sorted(refs)) for kind, refs in found.items()}
         return self._elements[key]
 
@@ -303,16 +317,12 @@ class PatientMonth:
         return self._openings[key]
 
 
-_CLINICAL = frozenset(Role) - {Role.ADMINISTRATIVE}
-_CONSULTANT = frozenset({Role.CONSULTANT})
-
-
 def allowed(consent: tuple[Span, ...], activity: Activity, kind: str) -> bool:
     """Not before the consent (outreach may precede it) nor after its end, where consent is known."""
     if kind == "outreach" or not consent or activity.when is None:
         return True
     start, end = window(activity.when)
-    return any(start <= closes and end >= opens for opens, closes in consent)
+    return any([start <= closes and end >= opens for opens, closes in consent])
 
 
 def by_team(patient: PatientMonth, teams: Program, activity: Activity, kind: str) -> bool | None:
@@ -320,12 +330,9 @@ def by_team(patient: PatientMonth, teams: Program, activity: Activity, kind: str
     if not activity.people or activity.when is None:
         return None
     crew = patient.crew(teams)
-    wanted = _CONSULTANT if kind == "psychiatric-review" else _CLINICAL
-    if crew.steady and not activity.people.isdisjoint(crew.having(wanted)):
+    if crew.did(activity, kind):
         return True
     mine = [m.roles for *_, m in crew.present(activity) if m.person in activity.people]
-    if any(roles & wanted for roles in mine):
-        return True
     unsure = not all(mine) or (not mine and bool(patient.chart.lacks("CareTeam")))
     return None if unsure else False
 
