@@ -14,7 +14,7 @@ from record import Record, cocm_record, concept, g0323_record, general_record
 
 from bhi_fhir.domain.decision import Candidate, Decision
 from bhi_fhir.jobs.desk import Decided, Desk
-from bhi_fhir.mapping.record import Source
+from bhi_fhir.mapping.source import Source
 
 NUCC = "http://nucc.org/provider-taxonomy"
 SITES = Path(__file__).parents[1] / "mappings" / "sites"

@@ -13,7 +13,7 @@ from bhi_fhir.domain.decision import Decision, Finding
 from bhi_fhir.domain.record import Attestation
 from bhi_fhir.domain.value import replace
 from bhi_fhir.jobs.desk import Desk
-from bhi_fhir.mapping.record import Source
+from bhi_fhir.mapping.source import Source
 
 DESK = Desk.open(Path(__file__).parents[1] / "mappings" / "sites" / "example", "2026-03")
 

@@ -14,7 +14,7 @@ from record import Record, cocm_record, g0323_record, general_record
 
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.jobs.desk import Desk
-from bhi_fhir.mapping.record import Source
+from bhi_fhir.mapping.source import Source
 
 SITE = Path(__file__).parents[1] / "mappings" / "sites" / "example"
 MONTHLY = ("99492", "99493", "99494", "G2214", "99484", "G0323", "G0568", "G0569", "G0570")

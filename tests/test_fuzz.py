@@ -22,7 +22,8 @@ from bhi_fhir.jobs import files
 from bhi_fhir.jobs.desk import Decided, Desk
 from bhi_fhir.jobs.draft_run import draft_run
 from bhi_fhir.jobs.evaluate import evaluate
-from bhi_fhir.mapping.record import Record, Source
+from bhi_fhir.mapping.record import Record
+from bhi_fhir.mapping.source import Source
 from bhi_fhir.views import VIEWS
 
 GOLDEN = Path(__file__).parent / "golden"

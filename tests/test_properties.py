@@ -28,7 +28,7 @@ from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.draft_run import draft_run
 from bhi_fhir.mapping import charges, chart
 from bhi_fhir.mapping.moments import Clock
-from bhi_fhir.mapping.record import Source
+from bhi_fhir.mapping.source import Source
 from bhi_fhir.rules import choice, counting, thresholds
 from bhi_fhir.rules.counting import Piece
 

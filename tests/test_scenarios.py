@@ -15,7 +15,7 @@ from record import Record, cocm_record, g0323_record, general_record
 
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.jobs.desk import Decided, Desk
-from bhi_fhir.mapping.record import Source
+from bhi_fhir.mapping.source import Source
 
 Row = dict[str, Any]
 

@@ -25,8 +25,8 @@ from bhi_fhir.jobs import files
 from bhi_fhir.jobs.desk import Decided, Desk
 from bhi_fhir.jobs.evaluate import Evaluation, evaluate
 from bhi_fhir.jobs.patient_record import RecordReader
-from bhi_fhir.mapping.record import SUBJECT, Source
 from bhi_fhir.mapping.site_reading import AS_USUAL
+from bhi_fhir.mapping.source import SUBJECT, Source
 
 Resource = dict[str, Any]
 

@@ -18,8 +18,9 @@ from bhi_fhir.mapping.chart import charts
 from bhi_fhir.mapping.checking import check
 from bhi_fhir.mapping.moments import Clock
 from bhi_fhir.mapping.reading import Reading
-from bhi_fhir.mapping.record import Record, Source
+from bhi_fhir.mapping.record import Record
 from bhi_fhir.mapping.site_reading import SiteReading, site_reading
+from bhi_fhir.mapping.source import Source
 from bhi_fhir.mapping.terminology import Terminology
 from bhi_fhir.policy import Rules, rules_of
 from bhi_fhir.rules.decide import decider

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import msgspec
 
 from bhi_fhir.errors import UsageError
-from bhi_fhir.mapping.record import Source
+from bhi_fhir.mapping.source import Source
 from bhi_fhir.views.common import UNREADABLE
 
 MAX_DOCUMENT = 64 * 1024 * 1024

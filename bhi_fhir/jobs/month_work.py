@@ -21,7 +21,7 @@ from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.drafting import delivery_drafts
 from bhi_fhir.jobs.office import Office
 from bhi_fhir.jobs.patient_record import ServerRecord
-from bhi_fhir.mapping.record import Source
+from bhi_fhir.mapping.source import Source
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from bhi_fhir.fhir.capabilities import Capabilities
 from bhi_fhir.fhir.client import BhiClient
 from bhi_fhir.fhir.reading import SearchResult, read, search
 from bhi_fhir.jobs.roster import sources_of
-from bhi_fhir.mapping.record import SUBJECT, Source
 from bhi_fhir.mapping.site_reading import SiteReading
+from bhi_fhir.mapping.source import SUBJECT, Source
 
 _PAGE = {"_count": "200"}
 _PEOPLE = ("Practitioner", "PractitionerRole", "Organization")

@@ -16,7 +16,8 @@ from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.mapping.chart import charts
 from bhi_fhir.mapping.moments import Clock
 from bhi_fhir.mapping.reading import Reading
-from bhi_fhir.mapping.record import Record, Source
+from bhi_fhir.mapping.record import Record
+from bhi_fhir.mapping.source import Source
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from bhi_fhir.mapping.covers import covers
 from bhi_fhir.mapping.diagnoses import diagnoses
 from bhi_fhir.mapping.people import people
 from bhi_fhir.mapping.reading import PatientRows, Reading
-from bhi_fhir.mapping.record import SUBJECT, Record
+from bhi_fhir.mapping.record import Record
 from bhi_fhir.mapping.screenings import screenings
+from bhi_fhir.mapping.source import SUBJECT
 from bhi_fhir.mapping.teams import care_episodes, teams
 from bhi_fhir.mapping.work import work
 from bhi_fhir.views.patient import Patient

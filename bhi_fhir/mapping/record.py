@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import reduce
-from operator import attrgetter, or_
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import unquote
 
 import msgspec
 
 from bhi_fhir.domain.record import SetAside, Withheld
-from bhi_fhir.domain.value import Value
+from bhi_fhir.mapping.shapes import r4_row, r5_element, r5_inside
+from bhi_fhir.mapping.source import SUBJECT, Source
 from bhi_fhir.mapping.terminology import NPI
+from bhi_fhir.mapping.torn import part_of, what_can_be_read
+from bhi_fhir.mapping.versions import Version, content, newest
 from bhi_fhir.views import VIEWS, Row
-from bhi_fhir.views.care_team import CareTeam
-from bhi_fhir.views.common import ABSENT, UNREADABLE, Identifier, Meta, OnlyR5, Reference
-from bhi_fhir.views.encounter import Encounter
+from bhi_fhir.views.common import UNREADABLE, Identifier, Meta, Reference
 from bhi_fhir.views.operation_outcome import Issue, OperationOutcome
 from bhi_fhir.views.patient import Patient
 from bhi_fhir.views.practitioner import Practitioner
@@ -29,37 +26,15 @@ from bhi_fhir.views.r4_types import R4_TYPES
 
 _R = TypeVar("_R", bound=Row)
 
-SUBJECT = {
-    "CareTeam": "subject",
-    "ChargeItem": "subject",
-    "Claim": "patient",
-    "Condition": "subject",
-    "Consent": "patient",
-    "Coverage": "beneficiary",
-    "DocumentReference": "subject",
-    "Encounter": "subject",
-    "EpisodeOfCare": "patient",
-    "Observation": "subject",
-    "Procedure": "subject",
-    "QuestionnaireResponse": "subject",
-}
-"""Which element names the patient."""
 _OF_NOBODY = frozenset(VIEWS) - frozenset(SUBJECT) - {"Patient", "OperationOutcome"}
 """What belongs to no patient: staff, organizations, devices."""
 
 _NPI_OID = "urn:oid:2.16.840.1.113883.4.6"
-_TYPE_MARK = re.compile(rb'"resourceType"\s*:\s*"([A-Za-z]+)"')
-_SPEAKS_OF_OTHERS = frozenset({"Bundle", "OperationOutcome"})
-_SNIFFED = 1 << 16
-"""How much of something unreadable is searched for its type."""
 _TYPE_NAME = re.compile(r"[A-Z][A-Za-z]+")
-_OPENING, _ELEMENT, _COMMA = re.compile(r"\s*\{"), re.compile(r'\s*"(\w+)"\s*:\s*'), re.compile(r"\s*,")
-_TOLERANT = json.JSONDecoder(strict=False)
 _DEEPEST = 16
 """Bundles within Bundles."""
 _CUT = {"REDACTED", "MASKED", "SUBSETTED"}
 """Codes of v3-ObservationValue in meta.security or meta.tag: parts of the resource are left out."""
-_R5_ENCOUNTER = {"completed", "discharged", "discontinued", "on-hold"}
 _REFERENCE = re.compile(
     r"(?:(?P<base>[a-z][a-z0-9+.-]*://.*)/)?(?P<type>[A-Z][A-Za-z]+)/(?P<id>[^/#|]+)(?:/_history/.*)?"
 )
@@ -76,19 +51,6 @@ _ISSUES = frozenset(_ISSUE_TYPES.split())
 """What an OperationOutcome may say and be repeated: in the place of a code some servers write a name."""
 _CONDITIONAL = re.compile(r"(?P<type>[A-Z][A-Za-z]+)\?identifier=(?P<system>[^|&]+)\|(?P<value>[^|&]+)")
 _IDENTIFIED = ("Practitioner", "Patient", "PractitionerRole", "Organization", "Encounter", "Condition")
-_VERSION = re.compile(r"[0-9]{1,18}")
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-
-
-class Source(Value, frozen=True):
-    """One resource as it came: from which file, where in it, under which fullUrl."""
-
-    file: str
-    at: str
-    json: bytes | msgspec.Raw
-    full_url: str | None = None
-    trouble: str = ""
-    """Why it cannot be read as a resource at all; `json` may then be only its beginning."""
 
 
 _NO_META = Meta()
@@ -116,28 +78,7 @@ _BUNDLE = msgspec.json.Decoder(_Bundle)
 _ID = msgspec.json.Decoder(str)
 _META = msgspec.json.Decoder(Meta)
 _DECODERS = {name: msgspec.json.Decoder(view) for name, view in VIEWS.items()}
-_ROW: msgspec.json.Decoder[Row] = msgspec.json.Decoder(
-    reduce(or_, (view for view in VIEWS.values() if view is not OperationOutcome))
-)
-"""Any view, by its resourceType: nearly every resource is read in one go."""
 _SUBJECT_OF = {VIEWS[name]: element for name, element in SUBJECT.items()}
-_R5_FIELDS = {view: tuple(f for f in msgspec.structs.fields(view) if f.type is OnlyR5) for view in VIEWS.values()}
-_R5_MARKS = {
-    view.__name__: tuple((f.encode_name, f'"{f.encode_name}"'.encode()) for f in found)
-    for view, found in _R5_FIELDS.items()
-}
-_R5_OF = {view: attrgetter(*(f.name for f in found)) for view, found in _R5_FIELDS.items() if found}
-_NO_R5 = {view: (ABSENT,) * len(found) for view, found in _R5_FIELDS.items()}
-
-
-@dataclass(slots=True)
-class _Version:
-    """One resource as it was given; `row` None: whether it can be read is seen when it is taken."""
-
-    source: Source
-    meta: Meta
-    type: str
-    row: Row | None = None
 
 
 @dataclass
@@ -332,7 +273,7 @@ class Record:
     def read(cls, sources: Iterable[Source], shared: Record | None = None) -> Record:
         """`shared`: staff and organizations, read once, that belong to many such inputs."""
         record = shared.beside() if shared else cls()
-        versions: dict[str, list[_Version]] = {}
+        versions: dict[str, list[Version]] = {}
         for source in sources:
             record._sort_in(source, versions)
         for key, same in versions.items():
@@ -356,13 +297,13 @@ class Record:
             _people=dict(self._people),
         )
 
-    def _sort_in(self, source: Source, versions: dict[str, list[_Version]]) -> None:
+    def _sort_in(self, source: Source, versions: dict[str, list[Version]]) -> None:
         if source.trouble:
             self.put_aside(source, "", source.trouble, part_of(source.json))
             return
-        row = _row(source.json)
+        row = r4_row(source.json)
         if row is not None and row.id and not source.full_url:
-            version = _Version(source, row.meta or _NO_META, type(row).__name__, row)
+            version = Version(source, row.meta or _NO_META, type(row).__name__, row)
             versions.setdefault(f"{version.type}/{row.id}", []).append(version)
             return
         try:
@@ -386,9 +327,9 @@ class Record:
                 self._types[key] = kind
                 self._alias(key, source.full_url)
             if kind in VIEWS:
-                versions.setdefault(key, []).append(_Version(source, _meta(header.meta), kind, row))
+                versions.setdefault(key, []).append(Version(source, _meta(header.meta), kind, row))
 
-    def _by_server(self, key: str, same: list[_Version]) -> dict[str, list[_Version]]:
+    def _by_server(self, key: str, same: list[Version]) -> dict[str, list[Version]]:
         """The same id on another server is another resource, unless it says the same: one server has many names.
 
         The first server by name keeps "Type/id"; what is another's has its absolute URL for a key.
@@ -397,11 +338,11 @@ class Record:
         if len(bases) < 2:
             return {key: same}
         home = [v for v in same if _base(v.source) in ("", bases[0])]
-        said = {_content(v.source.json) for v in home}
+        said = {content(v.source.json) for v in home}
         found = {key: home}
         for version in same:
             base = _base(version.source)
-            if base in ("", bases[0]) or _content(version.source.json) in said:
+            if base in ("", bases[0]) or content(version.source.json) in said:
                 continue
             found.setdefault(f"{base}/{key}", []).append(version)
             self._bases[key].discard(base)
@@ -423,9 +364,9 @@ class Record:
                 reason = f"the server held something back ({severity}: {code})"
                 self.withheld.append((None, Withheld("*", reason)))
 
-    def _take_newest(self, key: str, same: list[_Version]) -> None:
-        newest = _newest(same)
-        if newest is None:
+    def _take_newest(self, key: str, same: list[Version]) -> None:
+        found = newest(same)
+        if found is None:
             for version in same:
                 self.put_aside(
                     version.source,
@@ -434,9 +375,9 @@ class Record:
                     version.type,
                 )
             return
-        self._take(key, newest)
+        self._take(key, found)
 
-    def _take(self, key: str, version: _Version) -> None:
+    def _take(self, key: str, version: Version) -> None:
         row = version.row or self._decode(key, version)
         if row is None:
             return
@@ -456,13 +397,13 @@ class Record:
             return
         name = _text(header.id).removeprefix("#")  # DSTU2 wrote the "#" into the id too
         if header.resource_type in VIEWS and name:
-            row = self._decode(f"{owner}#{name}", _Version(source, Meta(), header.resource_type))
+            row = self._decode(f"{owner}#{name}", Version(source, Meta(), header.resource_type))
             if row is not None:
                 self.rows[f"{owner}#{name}"] = row
 
-    def _decode(self, key: str, version: _Version) -> Row | None:
+    def _decode(self, key: str, version: Version) -> Row | None:
         raw = bytes(version.source.json)
-        r5 = self._r5(raw, version.type)
+        r5 = r5_element(raw, version.type)
         try:
             row = _DECODERS[version.type].decode(raw)
         except UNREADABLE as error:
@@ -470,30 +411,11 @@ class Record:
             reason = f"it has the shape of R5 ({r5})" if r5 else f"its shape is not R4's, at {where}"
             self.put_aside(version.source, key, reason, version.type)
             return None
-        r5 = r5 or _r5_inside(row)
+        r5 = r5 or r5_inside(row)
         if r5:
             self.put_aside(version.source, key, f"it has the shape of R5 ({r5})", version.type)
             return None
         return row
-
-    @staticmethod
-    def _r5(raw: bytes, kind: str) -> str:
-        """The element that only R5 has; "" if there is none. Bytes first: nearly every resource is R4."""
-        suspects = [name for name, mark in _R5_MARKS[kind] if mark in raw]
-        if kind in ("Encounter", "Consent") and not suspects:
-            shapes = {"Encounter": b'"class"', "Consent": b'"provision"'}
-            if shapes[kind] in raw:
-                suspects = [shapes[kind].decode().strip('"')]
-        if not suspects:
-            return ""
-        try:
-            top = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-        except UNREADABLE:
-            return ""
-        for name in suspects:
-            if name in top and (name not in ("class", "provision") or bytes(top[name]).lstrip().startswith(b"[")):
-                return name
-        return ""
 
     def put_aside(self, source: Source, key: str, reason: str, kind: str = "") -> None:
         """Set a record aside; what rests on it is unknown for its patient, or for all if it names none.
@@ -502,7 +424,7 @@ class Record:
         """
         self.set_aside.append(SetAside(source.file, source.at, key, reason))
         if kind:
-            patient, began = _what_can_be_read(source.json, kind)
+            patient, began = what_can_be_read(source.json, kind)
             what = key or source.at or "a record"
             self.withheld.append((patient, Withheld(kind, f"{what} was set aside: {reason}", began)))
 
@@ -575,54 +497,6 @@ class Record:
 
     def survivor(self, patient: str) -> str:
         return self._survivors.get(patient, patient)
-
-
-def _row(raw: bytes | msgspec.Raw) -> Row | None:
-    """A resource that is R4 beyond doubt, in one go; None for whatever wants a closer look."""
-    try:
-        row = _ROW.decode(raw)
-    except UNREADABLE:
-        return None
-    only_r5 = _R5_OF.get(type(row))
-    if only_r5 and only_r5(row) != _NO_R5[type(row)]:
-        return None
-    return None if _r5_inside(row) else row
-
-
-def _r5_inside(row: Row) -> str:
-    """What only R5 has in a place that R4 has too; "" if there is nothing."""
-    if isinstance(row, Encounter) and row.status in _R5_ENCOUNTER:
-        return "status"
-    covered = isinstance(row, CareTeam) and [
-        p for p in row.participant or () if bytes(p.coverage_period) or bytes(p.coverage_timing)
-    ]
-    return "participant.coverage" if covered else ""
-
-
-def part_of(raw: bytes | msgspec.Raw) -> str:
-    """Which part of the record is missing with something unreadable: a type, "" for nothing, "*" for who knows.
-
-    JSON that names no type is no resource, and nothing is missing with it; a torn resource says its type or not.
-    """
-    start = bytes(raw)[:_SNIFFED]
-    found = {mark.decode() for mark in _TYPE_MARK.findall(start)}
-    if len(found) > 1 and not _is_json(raw):
-        return "*"  # two resources ran into each other
-    first = _TYPE_MARK.search(start)
-    if first:
-        kind = first[1].decode()
-        if kind in VIEWS and kind != "OperationOutcome":
-            return kind
-        return "" if kind in R4_TYPES - _SPEAKS_OF_OTHERS else "*"
-    return "" if _is_json(raw) else "*"
-
-
-def _is_json(raw: bytes | msgspec.Raw) -> bool:
-    try:
-        msgspec.json.decode(raw)
-    except UNREADABLE:
-        return False
-    return True
 
 
 def open_bundle(source: Source, record: Record) -> Iterator[Source]:
@@ -699,91 +573,3 @@ def _system(identifier: Identifier) -> str:
 
 def _value(identifier: Identifier) -> str:
     return (identifier.value or "").strip()
-
-
-def _newest(same: list[_Version]) -> _Version | None:
-    """The version that counts; None if they differ and nothing says which is newer."""
-    for version in same:
-        if all(_not_older(version, other) for other in same if other is not version):
-            return version
-    return None
-
-
-def _not_older(version: _Version, other: _Version) -> bool:
-    """Is it newer for certain, by lastUpdated, else by numeric versionId; or does it say the same?"""
-    mine, others = version.meta, other.meta
-    at, others_at = _instant(mine.last_updated), _instant(others.last_updated)
-    if at and others_at and at != others_at:
-        return at > others_at
-    number, others_number = _number(mine), _number(others)
-    if number is not None and others_number is not None and number != others_number:
-        return number > others_number
-    return _content(version.source.json) == _content(other.source.json)
-
-
-def _number(meta: Meta) -> int | None:
-    number = meta.version_id or ""
-    return int(number) if _VERSION.fullmatch(number) else None
-
-
-def _instant(text: str | None) -> datetime | None:
-    """meta.lastUpdated, whatever its zone; None without one, for then it orders nothing."""
-    try:
-        found = datetime.fromisoformat(text) if text else None
-        return found.astimezone(UTC) if found and found.tzinfo else None
-    except (ValueError, OverflowError):
-        return None
-
-
-def _content(raw: bytes | msgspec.Raw) -> bytes:
-    """What the resource says, in one spelling: without its narrative, of its meta only the labels."""
-    try:
-        resource: Any = msgspec.json.decode(raw)
-    except UNREADABLE:
-        return bytes(raw)
-    if isinstance(resource, dict):
-        resource.pop("text", None)
-        meta = resource.pop("meta", None)
-        resource["meta"] = [meta.get("security"), meta.get("tag")] if isinstance(meta, dict) else [None, None]
-    return msgspec.json.encode(resource, order="deterministic")
-
-
-def _what_can_be_read(raw: bytes | msgspec.Raw, kind: str) -> tuple[str | None, str]:
-    """Of a broken resource: the patient whom it names, and the day from which it speaks; None and "" if neither."""
-    try:
-        resource: Any = None if kind == "*" else msgspec.json.decode(raw)
-    except UNREADABLE:
-        resource = _whole_elements(bytes(raw))
-    patient = _at(resource, SUBJECT.get(kind, ""), "reference")
-    if patient and not patient.isprintable():
-        patient = None  # the tear goes through the name
-    days = [
-        _at(resource, "period", "start"),
-        _at(resource, "performedPeriod", "start"),
-        _at(resource, "performedDateTime"),
-        _at(resource, "actualPeriod", "start"),
-    ]
-    return patient, next((d[:10] for d in days if d and _DAY.match(d)), "")
-
-
-def _whole_elements(torn: bytes) -> dict[str, Any]:
-    """The elements of a torn resource that stand whole before the place where it is torn.
-
-    None where two resources ran into each other: the first says nothing about the second.
-    """
-    text = torn.decode(errors="surrogateescape")
-    found: dict[str, Any] = {}
-    place = _OPENING.match(text) if text.count('"resourceType"') == 1 else None
-    while place and (name := _ELEMENT.match(text, place.end())):
-        try:
-            found[name[1]], end = _TOLERANT.raw_decode(text, name.end())
-        except (ValueError, RecursionError):
-            break
-        place = _COMMA.match(text, end)
-    return found
-
-
-def _at(resource: Any, *path: str) -> str | None:
-    for name in path:
-        resource = resource.get(name) if isinstance(resource, dict) else None
-    return resource if isinstance(resource, str) else None

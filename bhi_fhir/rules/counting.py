@@ -38,7 +38,7 @@ _BECAUSE = {
 
 
 Dropped = tuple[str, timedelta | None, str, str]
-"""Time that does not count: whose, how long (None: unreadable), the reason, and a sentence where the usual one fails."""
+"""Time that does not count: whose, how long (None: unreadable), why, and a sentence where the usual one fails."""
 
 
 def not_counted(dropped: Iterable[Dropped]) -> list[NotCounted]:
@@ -374,7 +374,7 @@ def keep_uncertain(tally: Tally, counts: bool) -> None:
 
 def gate_visit(tally: Tally, start: datetime) -> None:
     """Work before the initiating visit counts nothing."""
-    if all([piece.begins >= start for piece in tally.pieces]):
+    if all(piece.begins >= start for piece in tally.pieces):
         return
     pieces, tally.pieces = tally.pieces, []
     for piece in pieces:

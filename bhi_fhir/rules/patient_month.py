@@ -123,9 +123,9 @@ class Crew:
         moments = [a.when for a in activities if a.when]
         first = min((m.earliest for m in moments), default=END)
         last = max((*(m.latest for m in moments), *(a.span[1] for a in activities if a.span)), default=BEGINNING)
-        self.steady = all([place[0] < first and last < place[1] for place in places])
+        self.steady = all(place[0] < first and last < place[1] for place in places)
         """Everybody was there from before the first entry until after the last."""
-        self.is_plain = self.steady and all([member.person and member.roles for *_, member in places])
+        self.is_plain = self.steady and all(member.person and member.roles for *_, member in places)
         """Steady, and everybody is known by name and role."""
         self._with: dict[frozenset[Role], frozenset[str]] = {}
         self._staff: dict[tuple[frozenset[Role], tuple[str, ...]], frozenset[str]] = {}
@@ -145,7 +145,7 @@ class Crew:
         wanted = _CONSULTANT if kind == "psychiatric-review" else _CLINICAL
         if self.steady:
             return not activity.people.isdisjoint(self.having(wanted))
-        return any([m.person in activity.people and m.roles & wanted for *_, m in self.present(activity)])
+        return any(m.person in activity.people and m.roles & wanted for *_, m in self.present(activity))
 
     def staff(self, roles: frozenset[Role], billers: tuple[str, ...]) -> frozenset[str]:
         """Whose time counts: everybody with one of these roles, and those of the billers who treat."""
@@ -287,9 +287,9 @@ class PatientMonth:
 
     @cached_property
     def is_plain(self) -> bool:
-        """Is every entry by somebody, and known for what it is; does nothing but the team and consent bound the work?"""
+        """Every entry is by somebody, dated and known for what it is; only the team and consent bound the work."""
         bounds = self.chart.care_episodes or self.chart.died or self.chart.withheld
-        return not bounds and all([a.kinds and a.people and a.when for a in self.chart.activities])
+        return not bounds and all(a.kinds and a.people and a.when for a in self.chart.activities)
 
     @cached_property
     def workers(self) -> frozenset[str]:
@@ -322,7 +322,7 @@ def allowed(consent: tuple[Span, ...], activity: Activity, kind: str) -> bool:
     if kind == "outreach" or not consent or activity.when is None:
         return True
     start, end = window(activity.when)
-    return any([start <= closes and end >= opens for opens, closes in consent])
+    return any(start <= closes and end >= opens for opens, closes in consent)
 
 
 def by_team(patient: PatientMonth, teams: Program, activity: Activity, kind: str) -> bool | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bhi_fhir.mapping.record import Source
+from bhi_fhir.mapping.source import Source
 from bhi_fhir.views.common import UNREADABLE
 from bhi_fhir.web.problems import bad
 

@@ -21,7 +21,7 @@ from starlette.requests import Request
 
 from bhi_fhir.audit import Person
 from bhi_fhir.errors import ServerError, SiteError
-from bhi_fhir.mapping.record import SUBJECT
+from bhi_fhir.mapping.source import SUBJECT
 from bhi_fhir.settings import Caller as CallerSettings
 from bhi_fhir.settings import Serve, Site
 from bhi_fhir.web.problems import Issue, Problem

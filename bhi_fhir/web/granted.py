@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from bhi_fhir.mapping.record import SUBJECT
+from bhi_fhir.mapping.source import SUBJECT
 
 _SCOPE = re.compile(r"(patient|user)/(\*|[A-Z][A-Za-z]{2,39})\.(c?r?u?d?s?|read|write|\*)")
 _V1 = {"read": "rs", "write": "cud", "*": "cruds"}

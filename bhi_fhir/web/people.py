@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from bhi_fhir.mapping.record import Source
+from bhi_fhir.mapping.source import Source
 from bhi_fhir.views.common import UNREADABLE
 
 _LONGEST = 120

@@ -14,8 +14,8 @@ from bhi_fhir.fhir.client import BhiClient
 from bhi_fhir.fhir.connection import Connection
 from bhi_fhir.jobs import patient_record
 from bhi_fhir.jobs.patient_record import RecordReader, ServerRecord
-from bhi_fhir.mapping.record import SUBJECT
 from bhi_fhir.mapping.site_reading import SiteReading
+from bhi_fhir.mapping.source import SUBJECT
 
 BASE = "https://ehr.example/fhir"
 KINDS = sorted(SUBJECT.keys() - {"DocumentReference"})

@@ -12,8 +12,8 @@ from record import NPI, Record, Resource, cocm_record, concept, reference
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.errors import MappingError
 from bhi_fhir.jobs.desk import Desk
-from bhi_fhir.mapping.record import Source
 from bhi_fhir.mapping.site_reading import AS_USUAL, site_reading
+from bhi_fhir.mapping.source import Source
 
 LOCAL = "urn:example:local"
 LOG = '[[minutes.time_log]]\nsystem = "urn:example:local"\ncode = "MIN"\n'

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from record import CPT, concept
 
-from bhi_fhir.mapping.record import Record, Source
+from bhi_fhir.mapping.record import Record
+from bhi_fhir.mapping.source import Source
 from bhi_fhir.views.charge_item import ChargeItem
 
 HERE, THERE = "https://ehr.example/fhir", "https://other.example/fhir"

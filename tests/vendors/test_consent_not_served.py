@@ -12,8 +12,8 @@ from bhi_fhir.fhir.capabilities import capabilities
 from bhi_fhir.fhir.client import BhiClient
 from bhi_fhir.fhir.connection import Connection
 from bhi_fhir.jobs.patient_record import RecordReader
-from bhi_fhir.mapping.record import SUBJECT
 from bhi_fhir.mapping.site_reading import site_reading
+from bhi_fhir.mapping.source import SUBJECT
 
 BASE = "https://ehr.example/fhir"
 DOCUMENT = '[[consent.document]]\nsystem = "urn:example:local"\ncode = "FORM"\ncovers_terms = true\n'

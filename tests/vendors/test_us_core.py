@@ -16,7 +16,7 @@ from vendors.shape import SNOMED, phq9_answers
 
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.jobs.desk import Desk
-from bhi_fhir.mapping.record import Source
+from bhi_fhir.mapping.source import Source
 
 EXAMPLE = Path(__file__).parents[2] / "mappings" / "sites" / "example"
 PROFILE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core"

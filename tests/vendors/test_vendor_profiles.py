@@ -20,7 +20,7 @@ from vendors.shape import Vendor
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.mappings import check_site
-from bhi_fhir.mapping.record import Source
+from bhi_fhir.mapping.source import Source
 
 SITES = Path(__file__).parents[2] / "mappings" / "sites"
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -17,7 +17,7 @@ from bhi_fhir.domain.time import Moment
 from bhi_fhir.domain.value import replace
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.month_work import last_contact, scores
-from bhi_fhir.mapping.record import Source
+from bhi_fhir.mapping.source import Source
 from bhi_fhir.web.kept import Kept, Month
 from bhi_fhir.web.pages.rows import Filter, Row, as_csv, followed
 

@@ -15,7 +15,7 @@ from bhi_fhir.domain.time import Moment
 from bhi_fhir.domain.value import replace
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.telling import Told
-from bhi_fhir.mapping.record import SUBJECT, Source
+from bhi_fhir.mapping.source import SUBJECT, Source
 from bhi_fhir.web.granted import Granted, wanted
 from bhi_fhir.web.pages.course import Course, courses
 from bhi_fhir.web.pages.minutes import bar

@@ -34,7 +34,8 @@ from bhi_fhir.mapping.chart import Charts, charts
 from bhi_fhir.mapping.moments import Clock
 from bhi_fhir.mapping.people import people
 from bhi_fhir.mapping.reading import Reading
-from bhi_fhir.mapping.record import Record, Source
+from bhi_fhir.mapping.record import Record
+from bhi_fhir.mapping.source import Source
 from bhi_fhir.views.practitioner import Practitioner
 from bhi_fhir.views.practitioner_role import PractitionerRole
 

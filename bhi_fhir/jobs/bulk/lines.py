@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from bhi_fhir.errors import UsageError
 from bhi_fhir.jobs import files
-from bhi_fhir.mapping.record import Source
+from bhi_fhir.mapping.source import Source
 
 PIECE = 32 * 1024 * 1024
 _BLOCK = 1 << 20

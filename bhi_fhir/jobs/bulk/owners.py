@@ -10,7 +10,8 @@ from zlib import adler32, crc32
 import msgspec
 
 from bhi_fhir.domain.record import SetAside, Withheld
-from bhi_fhir.mapping.record import SUBJECT, Record, Source
+from bhi_fhir.mapping.record import Record
+from bhi_fhir.mapping.source import SUBJECT, Source
 from bhi_fhir.views import VIEWS, Row
 from bhi_fhir.views.common import ABSENT, UNREADABLE, Reference
 from bhi_fhir.views.patient import Patient

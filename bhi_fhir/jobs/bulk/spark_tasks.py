@@ -28,7 +28,8 @@ from bhi_fhir.jobs.bulk.tally import Tally, add
 from bhi_fhir.jobs.bulk.withholding import shortened
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.draft_run import draft_run
-from bhi_fhir.mapping.record import Record, Source
+from bhi_fhir.mapping.record import Record
+from bhi_fhir.mapping.source import Source
 from bhi_fhir.views.patient import Patient
 
 SURVEYED = pa.schema(

@@ -18,7 +18,7 @@ from bhi_fhir.jobs.bulk.job import Job, durable
 from bhi_fhir.jobs.bulk.lines import lines_of, reread, source, unpack
 from bhi_fhir.jobs.bulk.owners import IGNORED, SHARED, glance, look_closer, mark
 from bhi_fhir.jobs.bulk.withholding import shortened
-from bhi_fhir.mapping.record import Source
+from bhi_fhir.mapping.source import Source
 
 Json = dict[str, Any]
 _SHARED = mark(SHARED)
