@@ -59,9 +59,7 @@ def evaluate(site: Path, month: str, overrides: tuple[str, ...], shape: str, fil
     if shape == "json":
         click.echo(done.json())
     elif shape == "fhir":
-        from bhi_fhir.jobs.drafting import bundle
-
-        click.echo(bundle(done, _today(done.desk.site.zone)))
+        click.echo(done.fhir(_today(done.desk.site.zone)))
     else:
         from bhi_fhir.jobs.table import show_month
 

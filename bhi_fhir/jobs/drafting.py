@@ -1,23 +1,13 @@
-"""Decisions to validated drafts: as a Bundle, and as delivery takes them."""
+"""Validated drafts as delivery takes them."""
 
 from __future__ import annotations
 
 import json
-from datetime import date
 from typing import Any
 
 from bhi_fhir.delivery.line import Draft
 from bhi_fhir.domain.decision import Decision
-from bhi_fhir.drafts.bundle import draft_bundle
 from bhi_fhir.drafts.models import PatientDrafts
-from bhi_fhir.jobs.draft_run import draft_run
-from bhi_fhir.jobs.evaluate import Evaluation
-
-
-def bundle(done: Evaluation, created: date) -> str:
-    """The Bundle of `--format fhir`."""
-    decided = [(r.file, r.decision, r.chart) for r in done.results]
-    return str(draft_bundle(decided, done.set_aside, draft_run(done.desk, created)).model_dump_json(indent=2))
 
 
 def delivery_drafts(drafts: PatientDrafts, decision: Decision) -> tuple[Draft, ...]:

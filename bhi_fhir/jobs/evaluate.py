@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 
 import msgspec
+from msgspec import structs
 
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import Chart, SetAside
 from bhi_fhir.domain.value import replace
+from bhi_fhir.drafts.bundle import draft_bundle
 from bhi_fhir.jobs.desk import Desk
+from bhi_fhir.jobs.draft_run import draft_run
 from bhi_fhir.jobs.files import read_file
 from bhi_fhir.policy.model import RULESET
 
@@ -32,7 +36,7 @@ class Evaluation:
 
     def json(self) -> bytes:
         """The object of the contract, one line."""
-        results = [{"file": r.file, **msgspec.to_builtins(r.decision)} for r in self.results]
+        results = [{"file": r.file, **structs.asdict(r.decision)} for r in self.results]
         return msgspec.json.encode(
             {
                 "month": str(self.desk.month),
@@ -42,6 +46,12 @@ class Evaluation:
                 "set_aside": self.set_aside,
             }
         )
+
+    def fhir(self, created: date) -> bytes:
+        """The Bundle of the contract; `created` dates the Claims."""
+        decided = [(r.file, r.decision, r.chart) for r in self.results]
+        made = draft_bundle(decided, self.set_aside, draft_run(self.desk, created))
+        return msgspec.json.format(msgspec.json.encode(made))
 
 
 def evaluate(desk: Desk, files: Iterable[str]) -> Evaluation:

@@ -11,7 +11,6 @@ from starlette.responses import Response
 
 from bhi_fhir.domain.value import replace
 from bhi_fhir.jobs.desk import Desk
-from bhi_fhir.jobs.drafting import bundle
 from bhi_fhir.jobs.evaluate import Evaluation, Result
 from bhi_fhir.jobs.one_patient import decide_patient
 from bhi_fhir.web import asked, documents, metrics, service
@@ -85,7 +84,7 @@ def _decide(desk: Desk, found: asked.Asked) -> Evaluation:
 
 def _shown(done: Evaluation, kind: str, today: date) -> bytes:
     metrics.decided(len(done.results), len(done.set_aside))
-    return done.json() if kind == JSON else bundle(done, today).encode()
+    return done.json() if kind == JSON else done.fhir(today)
 
 
 def _somebody(done: Evaluation, at: str) -> None:

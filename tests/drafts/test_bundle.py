@@ -5,13 +5,18 @@ from typing import Any
 
 import fhirkit
 from drafts.samples import COCM_FIRST, GENERAL, MARIA, PAUL, RUN
+from fhir.resources.R4B.bundle import Bundle
 
 from bhi_fhir.domain.decision import Candidate, Decision, Finding
 from bhi_fhir.domain.record import Chart, SetAside
 from bhi_fhir.domain.value import replace
-from bhi_fhir.drafts.bundle import draft_bundle
+from bhi_fhir.drafts.bundle import draft_bundle as plain_bundle
 
 Issue = tuple[str, str, str, str]
+
+
+def draft_bundle(*what: Any) -> Bundle:
+    return Bundle.model_validate(plain_bundle(*what))
 
 
 def entries(decided: Sequence[tuple[Decision, Chart]], set_aside: Sequence[SetAside] = ()) -> list[Any]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from datetime import date
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_each_billing_practitioner_has_a_claim_of_their_own() -> None:
 
 
 def test_the_sites_organization_bills_and_the_practitioner_is_its_care_team() -> None:
-    run = replace(RUN, site=replace(RUN.site, provider="Organization/clinic"))
+    run = dataclasses.replace(RUN, site=dataclasses.replace(RUN.site, provider="Organization/clinic"))
     claim: Any = draft(COCM_FIRST, MARIA, run).claims[0]
     assert claim.provider.reference == "Organization/clinic"
     assert [member.provider.reference for member in claim.careTeam] == ["Practitioner/pcp"]
