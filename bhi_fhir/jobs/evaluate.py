@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import Chart, SetAside
+from bhi_fhir.domain.value import value
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.files import read_file
 from bhi_fhir.policy.model import RULESET
 
 
-@dataclass(frozen=True)
+@value()
 class Result:
     file: str
     decision: Decision
     chart: Chart
 
 
-@dataclass(frozen=True)
+@value()
 class Evaluation:
     """All results, sorted by file and patient, and everything that was set aside."""
 

@@ -22,6 +22,7 @@ from bhi_fhir.jobs.bulk import index
 from bhi_fhir.jobs.bulk.lines import Listed, listed, may_hold_lines, pieces
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.draft_run import draft_run
+from bhi_fhir.jobs.fingerprint import fingerprint
 
 SHARE = 16 * 1024 * 1024
 """Of the export, for each share of the patients."""
@@ -64,7 +65,7 @@ class Job:
             raise UsageError(f"{folder} holds no NDJSON (files named .ndjson or .jsonl, also with .gz or .zst)")
         if any(each.kind == "zst" for each in files) and find_spec("zstandard") is None:
             raise UsageError(f"{folder} holds .zst files: pip install 'bhi-fhir[bulk]'")
-        said = msgspec.json.encode([desk.fingerprint, str(desk.month), files])
+        said = msgspec.json.encode([fingerprint(desk), str(desk.month), files])
         digest = hashlib.sha256(said).hexdigest()
         return Asked(
             str(desk.folder.resolve()), str(desk.month), list(overrides), str(folder.resolve()), files, today, digest
