@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
+import tomli
 from msgspec import Meta
 
 from bhi_fhir.errors import SiteError
@@ -309,8 +309,8 @@ def load_site(folder: Path, overrides: Iterable[str] = ()) -> Site:
             f"{file} does not exist: name a folder that holds a site.toml (an example: mappings/sites/example)"
         )
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        table = tomli.loads(file.read_text(encoding="utf-8"))
+    except (tomli.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise SiteError(f"{file} is not readable TOML: {error}") from error
     where = str(file)
     for override in overrides:
@@ -367,8 +367,8 @@ def _override(table: dict[str, Any], text: str) -> None:
     if not equals or not key.strip():
         raise SiteError(f"--set {text}: write KEY=VALUE, such as policy.g2214_min=30")
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        parsed = tomli.loads(f"value = {value}")["value"]
+    except tomli.TOMLDecodeError:
         parsed = value
     *path, last = key.strip().split(".")
     for part in path:

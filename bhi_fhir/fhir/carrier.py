@@ -12,13 +12,13 @@ import io
 import ssl
 import zlib
 from collections.abc import AsyncIterable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 import aiohttp
 import httpx
 from yarl import URL
 
+from bhi_fhir.domain.value import value
 from bhi_fhir.fhir.connection import Connection, proxy_for, tls_context
 from bhi_fhir.fhir.gate import Gate
 
@@ -26,7 +26,7 @@ from bhi_fhir.fhir.gate import Gate
 _LARGE_BODY = 2**20
 
 
-@dataclass(frozen=True)
+@value()
 class Answer:
     """What the server said: the status, the headers by name in any case, and the whole body, decompressed."""
 

@@ -129,12 +129,11 @@ class BhiClient(AsyncFHIRClient):
         if self.search_by_post:
             form = _pairs(params)
             return await self.ask("POST", f"{resource_type}/_search", form=form, headers=headers)
-        return await self.ask("GET", self.search_url(resource_type, params), headers=headers)
+        return await self.ask("GET", _searched(resource_type, params), headers=headers)
 
     def search_url(self, path: str, params: Params) -> str:
         """The address of a search. Raises Incomplete if the path leads elsewhere."""
-        query = urlencode(_pairs(params), safe=":,", quote_via=quote)
-        return self.gate.admit(f"{path}?{query}" if query else path)
+        return self.gate.admit(_searched(path, params))
 
     @property
     def left_alone_s(self) -> float:
@@ -314,6 +313,11 @@ def _content(
     if data is not None:
         return _encode(data), {**_HEADERS, "Content-Type": FHIR_JSON, **(headers or {})}
     return None, {**_HEADERS, **(headers or {})}
+
+
+def _searched(path: str, params: Mapping[str, Any]) -> str:
+    query = "&".join([f"{quote(name, ':,')}={quote(value, ':,')}" for name, value in _pairs(params)])
+    return f"{path}?{query}" if query else path
 
 
 def _pairs(params: Mapping[str, Any]) -> Pairs:

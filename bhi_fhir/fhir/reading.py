@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
+from bhi_fhir.domain.value import value
 from bhi_fhir.errors import Incomplete, ServerError
 from bhi_fhir.fhir.carrier import Answer
 from bhi_fhir.fhir.client import BhiClient, Params, not_whole
@@ -20,12 +21,15 @@ MAX_PAGES = 1_000
 MAX_RESOURCES = 100_000
 MAX_BYTES = 512 * 2**20
 
+# A server that ignores an unknown parameter widens the search, hence strict. HAPI repeats a search from its cache
+# for 60 s, and so would not show what was just written.
+_ASKED = {"Prefer": "handling=strict", "Cache-Control": "no-cache"}
 _REFERENCE = re.compile(r"([A-Z][A-Za-z]{2,39})/[A-Za-z0-9.-]{1,64}(/_history/[A-Za-z0-9.-]{1,64})?")
 # They shape the answer and do not choose what is in it.
 _SHAPING = frozenset({"_count", "_elements", "_format", "_pretty", "_sort", "_summary", "_total"})
 
 
-@dataclass(frozen=True)
+@value()
 class SearchResult:
     """All pages of a search.
 
@@ -59,12 +63,9 @@ async def search(
     `params`: name to value or values, as in the `.params` of a fhirpy search set. Raises ServerError if the
     first page cannot be had; whatever is lost after it is said in `withheld`.
     """
-    # A server that ignores an unknown parameter widens the search, hence strict. HAPI repeats a search from
-    # its cache for 60 s, and so would not show what was just written.
-    headers = {"Prefer": "handling=strict", "Cache-Control": "no-cache"}
     what = f"GET {resource_type}"
     reading = _Reading(resource_type, max_resources)
-    page = _parsed(await client.search_page(resource_type, params, headers), what)
+    page = _parsed(await client.search_page(resource_type, params, _ASKED), what)
     reading.take(page)
     reading.compare_self(page, params)
     seen: set[str] = set()
@@ -79,7 +80,7 @@ async def search(
             break
         seen.add(next_url)
         try:
-            page = _parsed(await client.ask("GET", next_url, headers=headers), what)
+            page = _parsed(await client.ask("GET", next_url, headers=_ASKED), what)
         except ServerError as error:
             reading.lose(f"page {len(seen)} is lost ({str(error).rstrip('.')})")
             break
@@ -205,22 +206,20 @@ class _Reading:
             except UNREADABLE:
                 self.lose("an entry is broken or has no resource")
                 continue
-            self._keep(entry, head)
+            self._keep(entry, head, entry.search.mode if entry.search else None)
 
-    def _keep(self, entry: _Entry, head: _Head) -> None:
-        mode = entry.search.mode if entry.search else None
+    def _keep(self, entry: _Entry, head: _Head, mode: str | None) -> None:
         if head.resourceType == "OperationOutcome" or mode == "outcome":
             self.withheld += withheld_sentences(entry.resource, self.resource_type)
             return
-        body = bytes(entry.resource)
-        key = (head.resourceType, head.id) if isinstance(head.id, str) else None
-        if key is not None:
-            place = self._places.setdefault(key, len(self.entries))
-            if place < len(self.entries):
+        body, here = bytes(entry.resource), len(self.entries)
+        if isinstance(head.id, str):
+            place = self._places.setdefault((head.resourceType, head.id), here)
+            if place < here:
                 self._again(place, body, mode)
                 return
         if mode == "include":
-            self._included.add(len(self.entries))
+            self._included.add(here)
         self.entries.append(body)
         self.full_urls.append(entry.fullUrl)
         self.size += len(body)

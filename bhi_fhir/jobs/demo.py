@@ -22,7 +22,7 @@ from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.local_server import local_fhir_server
 from bhi_fhir.jobs.progress import showing
 from bhi_fhir.jobs.sync import Report, sync
-from bhi_fhir.jobs.table import show_month
+from bhi_fhir.jobs.sync_report import show_month
 from bhi_fhir.shipped import shipped
 
 MONTH = "2026-09"

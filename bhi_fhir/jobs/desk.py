@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from bhi_fhir import __version__
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import Chart, SetAside, Withheld
 from bhi_fhir.domain.time import ServiceMonth
+from bhi_fhir.domain.value import Value
 from bhi_fhir.domain.value import replace as changed
 from bhi_fhir.errors import MappingError, UsageError
 from bhi_fhir.mapping.chart import charts
@@ -28,8 +27,7 @@ from bhi_fhir.settings import Site, load_site
 from bhi_fhir.shipped import shipped
 
 
-@dataclass(frozen=True)
-class Decided:
+class Decided(Value, frozen=True):
     """One input decided: each patient's decision with the chart it rests on, and what was set aside."""
 
     decisions: tuple[tuple[Decision, Chart], ...]
@@ -38,10 +36,10 @@ class Decided:
 
 @dataclass(frozen=True)
 class Desk:
-    """`folder` is the site's; `fingerprint` a digest of it, of the overrides and of the program."""
+    """`folder` is the site's, `overrides` what was said on top of it."""
 
     folder: Path
-    fingerprint: str
+    overrides: tuple[str, ...]
     site: Site
     terms: Terminology
     reading: SiteReading
@@ -61,8 +59,7 @@ class Desk:
         terms = Terminology([base, folder])
         if problems := check(base, folder).problems:
             raise MappingError(f"{folder}: {problems[0]} (bhi-fhir mappings check shows all)")
-        fingerprint = _fingerprint(folder, overrides)
-        return cls(folder, fingerprint, site, terms, site_reading(folder), service_month, rules_of(service_month.index))
+        return cls(folder, overrides, site, terms, site_reading(folder), service_month, rules_of(service_month.index))
 
     def for_month(self, month: str) -> Desk:
         """The same site for another month."""
@@ -92,10 +89,3 @@ class Desk:
     def _decider(self) -> Callable[[Chart], Decision]:
         """What does not depend on the patient is worked out once."""
         return decider(self.month, self.rules, self.site.switches)
-
-
-def _fingerprint(folder: Path, overrides: Iterable[str]) -> str:
-    digest = hashlib.sha256("\n".join((__version__, *overrides)).encode())
-    for file in sorted(f for f in folder.iterdir() if f.suffix in (".toml", ".json") and f.is_file()):
-        digest.update(file.name.encode() + file.read_bytes())
-    return digest.hexdigest()

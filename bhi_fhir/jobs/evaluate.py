@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import date
 
 import msgspec
 from msgspec import structs
 
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import Chart, SetAside
-from bhi_fhir.domain.value import replace
-from bhi_fhir.drafts.bundle import draft_bundle
+from bhi_fhir.domain.value import Value, replace
 from bhi_fhir.jobs.desk import Desk
-from bhi_fhir.jobs.draft_run import draft_run
 from bhi_fhir.jobs.files import read_file
 from bhi_fhir.policy.model import RULESET
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(Value, frozen=True):
     file: str
     decision: Decision
     chart: Chart
 
 
-@dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Value, frozen=True):
     """All results, sorted by file and patient, and everything that was set aside."""
 
     desk: Desk
@@ -46,12 +40,6 @@ class Evaluation:
                 "set_aside": self.set_aside,
             }
         )
-
-    def fhir(self, created: date) -> bytes:
-        """The Bundle of the contract; `created` dates the Claims."""
-        decided = [(r.file, r.decision, r.chart) for r in self.results]
-        made = draft_bundle(decided, self.set_aside, draft_run(self.desk, created))
-        return msgspec.json.format(msgspec.json.encode(made))
 
 
 def evaluate(desk: Desk, files: Iterable[str]) -> Evaluation:

@@ -21,6 +21,7 @@ from bhi_fhir.domain.record import SetAside
 from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.errors import BhiError, SiteError, UsageError
 from bhi_fhir.jobs.desk import Desk
+from bhi_fhir.jobs.fingerprint import fingerprint
 from bhi_fhir.jobs.month_work import MonthWork, PatientMonth
 from bhi_fhir.jobs.office import Office, opened
 from bhi_fhir.jobs.roster import Roster, roster
@@ -123,6 +124,7 @@ async def sync(
     `afresh`: a run that was cut off is not gone on with.
     """
     _may_write(desk, write, now)
+    same = fingerprint(desk)
     async with opened(desk, now) as office:
         found = await roster(office.client, desk)
         if missing := office.missing_scopes:
@@ -133,7 +135,7 @@ async def sync(
         ledger = office.ledger
         earlier = _earlier(desk.month, ledger.delivered_months())
         patients = tuple(sorted({*found.patients, *ledger.patients([month, *earlier])}))
-        run, resumed = ledger.begin(month, desk.fingerprint, wrote=write, afresh=afresh)
+        run, resumed = ledger.begin(month, same, wrote=write, afresh=afresh)
         done = ledger.done(run, month) if resumed else set()
         report = Report(office, found, patients, write, len(done), reread=earlier)
         for kept in report.months() if done else ():

@@ -12,12 +12,14 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
+from rich.text import Text
 
+from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import SetAside
 from bhi_fhir.jobs.month_work import PatientMonth
 from bhi_fhir.jobs.roster import Roster
 from bhi_fhir.jobs.sync import Report
-from bhi_fhir.jobs.table import show_month
+from bhi_fhir.jobs.table import month_table
 
 _ROWS = 100
 """Of one table: the width of its columns is known only when all of its rows are."""
@@ -49,6 +51,10 @@ def show(console: Console, report: Report) -> None:
         console.print(f"\n[bold]Earlier months, decided again[/] ({', '.join(report.reread)})")
         _print(console, (f"  {month.month} {text}" for month in report.late for text in _lines(month)))
     console.print("\n" + ", ".join(f"{count} {name}" for name, count in report.counts().items()))
+
+
+def show_month(console: Console, decisions: Iterable[Decision], month: str) -> None:
+    console.print(Text.from_ansi(month_table(decisions, month, console.width)), soft_wrap=True)
 
 
 def _print(console: Console, texts: Iterator[str]) -> None:

@@ -2,44 +2,51 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+import click
 
 from bhi_fhir.domain.decision import Candidate, Decision, Finding
 from bhi_fhir.policy import policy
 
 _ADD_ONS = {code.code for code, _ in policy().codes if code.adds_to}
 _COLOR = {"billable": "green", "needs-review": "yellow", "nothing": "red"}
+_HEAD = ("patient", "month", "min", "to next", "lines", "status", "first reason")
+_NUMBERS = _HEAD.index("min")
+_NARROWEST = 24
+"""Characters of the last column, also where the page has no room for them."""
 
 
-def month_table(decisions: Iterable[Decision], month: str) -> Table:
-    """Patient, month, minutes counted and missing, code × units, status, the first reason."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name, options in (
-        ("patient", {"no_wrap": True}),
-        ("month", {"no_wrap": True}),
-        ("min", {"justify": "right"}),
-        ("to next", {"no_wrap": True}),
-        ("lines", {"no_wrap": True}),
-        ("status", {"no_wrap": True}),
-        ("first reason", {"ratio": 1}),
-    ):
-        table.add_column(name, **options)
-    for decision in decisions:
-        status = status_of(decision)
-        table.add_row(
-            decision.patient,
-            month,
-            str(decision.minutes.counted),
-            _to_next(decision),
-            _lines(decision) or "-",
-            Text(status, style=_COLOR[status]),
-            Text(first_reason(decision)),
-        )
-    return table
+def month_table(decisions: Iterable[Decision], month: str, width: int) -> str:
+    """Patient, month, minutes counted and missing, code × units, status, the first reason; `width` in characters.
+
+    In colours, which click.echo leaves away where there is no terminal. Made by hand: to import a library for
+    tables takes longer than to decide a patient's month.
+    """
+    rows = [_row(decision, month) for decision in decisions]
+    widths = [max(map(len, column)) for column in zip(_HEAD, *rows, strict=True)][:-1]
+    indent = sum(widths) + 2 * len(widths)
+    lines = [click.style("  ".join((*_aligned(_HEAD, widths), _HEAD[-1])), bold=True)]
+    for row in rows:
+        *cells, status = _aligned(row, widths)
+        reason, *more = textwrap.wrap(row[-1], max(width - indent, _NARROWEST), break_on_hyphens=False) or [""]
+        lines.append("  ".join((*cells, click.style(status, fg=_COLOR[status.strip()]), reason)))
+        lines += [" " * indent + part for part in more]
+    return "\n".join(lines)
+
+
+def _row(decision: Decision, month: str) -> tuple[str, ...]:
+    """The cells under _HEAD."""
+    counted, status = str(decision.minutes.counted), status_of(decision)
+    cells = (decision.patient, month, counted, _to_next(decision), _lines(decision) or "-", status)
+    return *cells, first_reason(decision)
+
+
+def _aligned(row: tuple[str, ...], widths: list[int]) -> list[str]:
+    """All cells but the last."""
+    cells = enumerate(zip(row, widths, strict=False))
+    return [cell.rjust(width) if column == _NUMBERS else cell.ljust(width) for column, (cell, width) in cells]
 
 
 def status_of(decision: Decision) -> str:
@@ -85,7 +92,3 @@ def leading(decision: Decision) -> Candidate | None:
 
 def _sentence(finding: Finding | None) -> str:
     return f"{finding.requirement}: {finding.because}" if finding else ""
-
-
-def show_month(console: Console, decisions: Iterable[Decision], month: str) -> None:
-    console.print(month_table(decisions, month))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,13 @@ class Checked(Value, frozen=True):
 
 def check(base: Path, site: Path) -> Checked:
     """Check a site's maps against the base. A file that cannot be loaded at all is a MappingError."""
-    known_sets = {r["id"]: _codes_of_set(r) for _, r in _resources(base) if r.get("resourceType") == "ValueSet"}
-    known = {(e.system, e.code, _kind(e.means)): e.means for e in _entries(base)}
+    in_base = list(_resources(base))
+    known_sets = {r["id"]: _codes_of_set(r) for _, r in in_base if r.get("resourceType") == "ValueSet"}
+    known = {(e.system, e.code, _kind(e.means)): e.means for e in _entries(in_base)}
     entries: list[Entry] = []
     problems: list[str] = []
     seen: dict[tuple[str, str, str], str] = {}
-    for entry in _entries(site):
+    for entry in _entries(_resources(site)):
         key = (entry.system, entry.code, _kind(entry.means))
         problems += _problems(entry, known_sets)
         note = entry.note or _compared(entry, known.get(key))
@@ -91,8 +92,8 @@ def _resources(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield file.name, one
 
 
-def _entries(folder: Path) -> Iterator[Entry]:
-    for file, resource in _resources(folder):
+def _entries(resources: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[Entry]:
+    for file, resource in resources:
         if resource.get("resourceType") == "ConceptMap":
             yield from _mapped(file, resource)
         elif resource.get("resourceType") == "ValueSet":

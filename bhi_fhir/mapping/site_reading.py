@@ -5,11 +5,11 @@ What it does not say is read as the contract says. Codes are mapped by ConceptMa
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+import tomli
 
 from bhi_fhir.domain.record import Role
 from bhi_fhir.errors import MappingError
@@ -112,8 +112,8 @@ def site_reading(folder: Path) -> SiteReading:
     if not file.is_file():
         return AS_USUAL
     try:
-        return msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), SiteReading)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return msgspec.convert(tomli.loads(file.read_text(encoding="utf-8")), SiteReading)
+    except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MappingError(f"{file} is not readable TOML: {error}") from error
     except msgspec.ValidationError as error:
         said, _, place = str(error).partition(" - at ")

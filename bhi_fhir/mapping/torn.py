@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -18,7 +17,6 @@ _SPEAKS_OF_OTHERS = frozenset({"Bundle", "OperationOutcome"})
 _SNIFFED = 1 << 16
 """How much of something unreadable is searched for its type."""
 _OPENING, _ELEMENT, _COMMA = re.compile(r"\s*\{"), re.compile(r'\s*"(\w+)"\s*:\s*'), re.compile(r"\s*,")
-_TOLERANT = json.JSONDecoder(strict=False)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -71,12 +69,15 @@ def _whole_elements(torn: bytes) -> dict[str, Any]:
 
     None where two resources ran into each other: the first says nothing about the second.
     """
+    from json import JSONDecoder  # noqa: PLC0415  # a torn resource is rare: no other start waits for it
+
+    tolerant = JSONDecoder(strict=False)
     text = torn.decode(errors="surrogateescape")
     found: dict[str, Any] = {}
     place = _OPENING.match(text) if text.count('"resourceType"') == 1 else None
     while place and (name := _ELEMENT.match(text, place.end())):
         try:
-            found[name[1]], end = _TOLERANT.raw_decode(text, name.end())
+            found[name[1]], end = tolerant.raw_decode(text, name.end())
         except (ValueError, RecursionError):
             break
         place = _COMMA.match(text, end)

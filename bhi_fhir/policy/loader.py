@@ -6,13 +6,14 @@ and gaps, overlaps or disorder in time.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import tomli
 
 from bhi_fhir.errors import PolicyError
 from bhi_fhir.policy.model import (
@@ -151,8 +152,8 @@ def in_force(month: int, whole: Policy) -> Rules:
 def read(file: Path) -> dict[str, Any]:
     """A TOML file; PolicyError if it cannot be read, duplicate keys included."""
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
+        return tomli.loads(file.read_text(encoding="utf-8"))
+    except (tomli.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
         raise PolicyError(f"{shown(file)}: {error}") from error
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, Literal
 
+from bhi_fhir.domain.value import value
 from bhi_fhir.errors import PolicyError
 
 FOREVER = 10**6
 RULESET = "2026.1"
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Switches:
     """A site's choice where the sources differ; `switches.toml` holds readings, sources and defaults."""
 
@@ -37,7 +38,7 @@ class Switches:
         return tuple(f.name for f in fields(cls))
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Reading:
     """One switch: its letter in the rules, its default, what it may be, and the source of each reading."""
 
@@ -62,7 +63,7 @@ class Reading:
 _KIND = {str: "text", int: "a whole number", bool: "true or false"}
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Threshold:
     """Minutes of a code. `rule` says how a unit is reached: see `rules.thresholds`."""
 
@@ -73,7 +74,7 @@ class Threshold:
     switch: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Code:
     """One billing code as it is in force in a month."""
 
@@ -99,14 +100,14 @@ class Code:
     file: str
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Requirement:
     name: str
     rule: str
     cite: str
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Rules:
     """What is in force in one calendar month."""
 
@@ -123,7 +124,7 @@ class Rules:
         return self.requirements[requirement].cite
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Dated:
     """A value from a month on, until the next one of its file takes over."""
 
@@ -132,7 +133,7 @@ class Dated:
     cite: str
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Parameter:
     name: str
     title: str
@@ -148,7 +149,7 @@ class Parameter:
         return int(found[-1])
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Policy:
     """All of policy, over all time."""
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from bhi_fhir.domain.value import replace
+from bhi_fhir.jobs.bundle import bundle
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.evaluate import Evaluation, Result
 from bhi_fhir.jobs.one_patient import decide_patient
@@ -84,7 +85,7 @@ def _decide(desk: Desk, found: asked.Asked) -> Evaluation:
 
 def _shown(done: Evaluation, kind: str, today: date) -> bytes:
     metrics.decided(len(done.results), len(done.set_aside))
-    return done.json() if kind == JSON else done.fhir(today)
+    return done.json() if kind == JSON else bundle(done, today)
 
 
 def _somebody(done: Evaluation, at: str) -> None:

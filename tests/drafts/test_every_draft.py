@@ -11,6 +11,7 @@ from make_examples import FOLDER, MONTH
 
 from bhi_fhir.drafts.models import draft
 from bhi_fhir.drafts.plain import plain_drafts
+from bhi_fhir.jobs.bundle import bundle
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.draft_run import draft_run
 from bhi_fhir.jobs.evaluate import evaluate
@@ -22,7 +23,7 @@ SITE = TESTS / "golden" / "site"
 
 def drafts(files: list[Path], month: str) -> list[dict[str, object]]:
     done = evaluate(Desk.open(SITE, month), [str(f) for f in files])
-    made = done.fhir(done.desk.month.last_day).decode()
+    made = bundle(done, done.desk.month.last_day).decode()
     assert Bundle.model_validate_json(made).model_dump_json(indent=2) == made
     assert fhirkit.validate(made) == []
     return [entry["resource"] for entry in json.loads(made).get("entry", [])]

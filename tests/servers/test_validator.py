@@ -19,11 +19,12 @@ CASES = sorted((TESTS / "golden" / "cases").glob("*.bundle.json"))
 
 
 def drafts(files: list[Path], month: str) -> list[dict[str, Any]]:
+    from bhi_fhir.jobs.bundle import bundle
     from bhi_fhir.jobs.desk import Desk
     from bhi_fhir.jobs.evaluate import evaluate
 
     done = evaluate(Desk.open(TESTS / "golden" / "site", month), [str(file) for file in files])
-    return [entry["resource"] for entry in json.loads(done.fhir(done.desk.month.last_day))["entry"]]
+    return [entry["resource"] for entry in json.loads(bundle(done, done.desk.month.last_day))["entry"]]
 
 
 def provenances() -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from bhi_fhir.jobs.bulk import index
 from bhi_fhir.jobs.bulk.lines import Listed, listed, may_hold_lines, pieces
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.draft_run import draft_run
+from bhi_fhir.jobs.fingerprint import fingerprint as fingerprint_of
 
 SHARE = 16 * 1024 * 1024
 """Of the export, for each share of the patients."""
@@ -165,7 +166,7 @@ def check(files: Sequence[Listed], folder: str) -> None:
 
 def fingerprint(desk: Desk, files: Sequence[Listed]) -> str:
     """The same for the same program, site, month and files."""
-    return hashlib.sha256(msgspec.json.encode([desk.fingerprint, str(desk.month), files])).hexdigest()
+    return hashlib.sha256(msgspec.json.encode([fingerprint_of(desk), str(desk.month), files])).hexdigest()
 
 
 def troubles(files: Iterable[Listed], broken: Iterable[tuple[str, str]]) -> list[Trouble]:
