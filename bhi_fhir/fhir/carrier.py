@@ -18,7 +18,7 @@ import aiohttp
 import httpx
 from yarl import URL
 
-from bhi_fhir.domain.value import value
+from bhi_fhir.domain.value import Value
 from bhi_fhir.fhir.connection import Connection, proxy_for, tls_context
 from bhi_fhir.fhir.gate import Gate
 
@@ -26,8 +26,7 @@ from bhi_fhir.fhir.gate import Gate
 _LARGE_BODY = 2**20
 
 
-@value()
-class Answer:
+class Answer(Value, frozen=True):
     """What the server said: the status, the headers by name in any case, and the whole body, decompressed."""
 
     status: int

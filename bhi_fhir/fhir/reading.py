@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-from bhi_fhir.domain.value import value
+from bhi_fhir.domain.value import Value
 from bhi_fhir.errors import Incomplete, ServerError
 from bhi_fhir.fhir.carrier import Answer
 from bhi_fhir.fhir.client import BhiClient, Params, not_whole
@@ -29,8 +29,7 @@ _REFERENCE = re.compile(r"([A-Z][A-Za-z]{2,39})/[A-Za-z0-9.-]{1,64}(/_history/[A
 _SHAPING = frozenset({"_count", "_elements", "_format", "_pretty", "_sort", "_summary", "_total"})
 
 
-@value()
-class SearchResult:
+class SearchResult(Value, frozen=True):
     """All pages of a search.
 
     `entries`: the JSON of each resource in the server's order, includes among them, OperationOutcomes not; of a

@@ -7,7 +7,6 @@ and gaps, overlaps or disorder in time.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import tomli
 
+from bhi_fhir.domain.value import replace
 from bhi_fhir.errors import PolicyError
 from bhi_fhir.policy.model import (
     FOREVER,

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any, Literal
 
-from bhi_fhir.domain.value import value
+from bhi_fhir.domain.value import Value
 from bhi_fhir.errors import PolicyError
 
 FOREVER = 10**6
 RULESET = "2026.1"
 
 
-@value()
-class Switches:
+class Switches(Value, frozen=True):
     """A site's choice where the sources differ; `switches.toml` holds readings, sources and defaults."""
 
     cocm_threshold: str
@@ -35,11 +33,10 @@ class Switches:
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        return tuple(f.name for f in fields(cls))
+        return cls.__struct_fields__
 
 
-@value()
-class Reading:
+class Reading(Value, frozen=True):
     """One switch: its letter in the rules, its default, what it may be, and the source of each reading."""
 
     name: str
@@ -63,8 +60,7 @@ class Reading:
 _KIND = {str: "text", int: "a whole number", bool: "true or false"}
 
 
-@value()
-class Threshold:
+class Threshold(Value, frozen=True):
     """Minutes of a code. `rule` says how a unit is reached: see `rules.thresholds`."""
 
     full: int
@@ -74,8 +70,7 @@ class Threshold:
     switch: str = ""
 
 
-@value()
-class Code:
+class Code(Value, frozen=True):
     """One billing code as it is in force in a month."""
 
     code: str
@@ -100,15 +95,13 @@ class Code:
     file: str
 
 
-@value()
-class Requirement:
+class Requirement(Value, frozen=True):
     name: str
     rule: str
     cite: str
 
 
-@value()
-class Rules:
+class Rules(Value, frozen=True):
     """What is in force in one calendar month."""
 
     month: int
@@ -124,8 +117,7 @@ class Rules:
         return self.requirements[requirement].cite
 
 
-@value()
-class Dated:
+class Dated(Value, frozen=True):
     """A value from a month on, until the next one of its file takes over."""
 
     start: int
@@ -133,8 +125,7 @@ class Dated:
     cite: str
 
 
-@value()
-class Parameter:
+class Parameter(Value, frozen=True):
     name: str
     title: str
     unit: str
@@ -149,8 +140,7 @@ class Parameter:
         return int(found[-1])
 
 
-@value()
-class Policy:
+class Policy(Value, frozen=True):
     """All of policy, over all time."""
 
     codes: tuple[tuple[Code, tuple[tuple[int, Threshold], ...]], ...]

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 
 from trials import Trial, trials
 
+from bhi_fhir.domain.value import replace
 from bhi_fhir.policy import Code, Policy, Rules, Threshold, policy
 from bhi_fhir.policy.loader import in_force
 from bhi_fhir.policy.model import FOREVER

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from click.testing import CliRunner
 from record import cocm_record
 
 from bhi_fhir.cli import cli
+from bhi_fhir.domain.value import replace
 from bhi_fhir.errors import PolicyError
 from bhi_fhir.policy import policy, rules_of
 from bhi_fhir.policy.loader import HOME, in_force, load
