@@ -16,9 +16,8 @@ from bhi_fhir.mapping.covers import covers
 from bhi_fhir.mapping.diagnoses import diagnoses
 from bhi_fhir.mapping.people import people
 from bhi_fhir.mapping.reading import PatientRows, Reading
-from bhi_fhir.mapping.record import Record
+from bhi_fhir.mapping.record import OF_A_PATIENT, Record
 from bhi_fhir.mapping.screenings import screenings
-from bhi_fhir.mapping.source import SUBJECT
 from bhi_fhir.mapping.teams import care_episodes, teams
 from bhi_fhir.mapping.work import work
 from bhi_fhir.views.patient import Patient
@@ -52,17 +51,17 @@ def charts(record: Record, reading: Reading, staff: dict[str, Person] | None = N
 
 def _by_patient(record: Record) -> dict[str, PatientRows]:
     rows: dict[str, PatientRows] = defaultdict(PatientRows)
-    for key, row in record.rows.items():
+    for key, row in record.own():
         if "#" in key:
             continue
-        if isinstance(row, Patient):
-            rows[record.survivor(key)].take(key, row)
-        elif type(row).__name__ in SUBJECT:
+        if type(row) in OF_A_PATIENT:
             patient = record.patient(row, key)
             if patient is None:
                 record.names_nobody(key, row)
             elif patient in rows or record.type_of(patient) not in ("Group", "Device", "Location"):
                 rows[patient].take(key, row)
+        elif isinstance(row, Patient):
+            rows[record.survivor(key)].take(key, row)
     return rows
 
 
@@ -103,7 +102,8 @@ def _withheld_too(rows: PatientRows, reading: Reading) -> Iterator[Withheld]:
 
 def _sorted(facts: Iterable[_Fact]) -> tuple[_Fact, ...]:
     """In the order of their references: the order of a file's entries decides nothing."""
-    return tuple(sorted(facts, key=_REF))
+    found = tuple(facts)
+    return found if len(found) < 2 else tuple(sorted(found, key=_REF))
 
 
 def _death(rows: PatientRows, reading: Reading) -> Moment | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TypeVar
 from urllib.parse import unquote
 
@@ -78,7 +79,8 @@ _BUNDLE = msgspec.json.Decoder(_Bundle)
 _ID = msgspec.json.Decoder(str)
 _META = msgspec.json.Decoder(Meta)
 _DECODERS = {name: msgspec.json.Decoder(view) for name, view in VIEWS.items()}
-_SUBJECT_OF = {VIEWS[name]: element for name, element in SUBJECT.items()}
+OF_A_PATIENT: dict[type[Row], str] = {VIEWS[name]: element for name, element in SUBJECT.items()}
+"""By view, which element names the patient."""
 
 
 @dataclass
@@ -98,7 +100,11 @@ class Record:
     _sources: dict[str, Source] = field(default_factory=dict)
     _identifiers: dict[str, dict[tuple[str, str], str]] = field(default_factory=dict)
     """By type, once one is asked for: (system, value) -> key."""
+    _given: int = 0
+    """How many of the rows came from elsewhere, and were looked at there: see `beside`."""
     _by_type: dict[type[Row], list[tuple[str, Row]]] = field(default_factory=dict)
+    _filed: int = 0
+    """How many of the rows are in `_by_type`."""
     _known_people: dict[str, str | None] = field(default_factory=dict)
     _known_patients: dict[str, str | None] = field(default_factory=dict)
     """By the text of a reference, where the resource that holds it makes no difference."""
@@ -231,7 +237,7 @@ class Record:
 
     def patient(self, row: Row, key: str) -> str | None:
         """The patient whom a resource belongs to, a merged patient's survivor included."""
-        subject: Reference | None = getattr(row, _SUBJECT_OF[type(row)])
+        subject: Reference | None = getattr(row, OF_A_PATIENT[type(row)])
         text = subject.reference if subject else None
         if subject is None or not text or subject.identifier or self._bases or text.startswith("#"):
             return self._patient(subject, key)
@@ -262,9 +268,10 @@ class Record:
         return contained
 
     def of_type(self, view: type[_R]) -> Iterator[tuple[str, _R]]:
-        if not self._by_type:
-            for key, row in self.rows.items():
+        if self._filed < len(self.rows):
+            for key, row in islice(self.rows.items(), self._filed, None):
                 self._by_type.setdefault(type(row), []).append((key, row))
+            self._filed = len(self.rows)
         return iter(self._by_type.get(view, ()))  # type: ignore[arg-type]  # filed by their own type
 
     # -- reading ------------------------------------------------------------------------------------
@@ -287,6 +294,7 @@ class Record:
 
     def beside(self) -> Record:
         """A record with the same rows and nothing set aside: what is read into it is not seen here."""
+        self.of_type(Practitioner)
         nobody_s = {kind: found for kind, found in self._identifiers.items() if kind in _OF_NOBODY}
         return Record(
             rows=dict(self.rows),
@@ -295,7 +303,14 @@ class Record:
             _types=dict(self._types),
             _identifiers=nobody_s,
             _people=dict(self._people),
+            _given=len(self.rows),
+            _by_type={kind: list(found) for kind, found in self._by_type.items()},
+            _filed=self._filed,
         )
+
+    def own(self) -> Iterator[tuple[str, Row]]:
+        """Every row but those of `beside`, by its key."""
+        return islice(self.rows.items(), self._given, None)
 
     def _sort_in(self, source: Source, versions: dict[str, list[Version]]) -> None:
         if source.trouble:
@@ -445,15 +460,15 @@ class Record:
             self._bases.setdefault(key, set()).add(found["base"])
 
     def _index(self) -> None:
-        for key, person in self.of_type(Practitioner):
-            if key not in self._people:
+        for key, person in self.own():
+            if isinstance(person, Practitioner) and key not in self._people:
                 self._people[key] = self._same_npi(person) or key
         self._merge()
         self.withheld = [
             (self._survivors.get(who, who) if (who := self._key_of(patient)) else None, part)
             for patient, part in self.withheld
         ]
-        for key, row in self.rows.items():
+        for key, row in self.own():
             if row.meta and (row.meta.security or row.meta.tag):
                 self.labelled = True
                 self._note_cut(key, row)

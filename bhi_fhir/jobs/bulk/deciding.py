@@ -140,7 +140,6 @@ class Room:
     def __init__(self, desk: Desk, drafting: DraftRun, staff: Record, for_all: Sequence[Withheld]) -> None:
         self.desk, self.drafting, self.shared, self.for_all = desk, drafting, staff, for_all
         self.staff: dict[str, Person] = people(self.shared, self.reading(self.shared, Clock(self.desk.site.zone)))
-        self.people = self._people(self.shared)
 
     def reading(self, record: Record, clock: Clock) -> Reading:
         return Reading(record, self.desk.terms, clock, self.desk.reading, self.desk.month.span)
@@ -153,10 +152,7 @@ class Room:
 
     def knows_staff(self, record: Record) -> bool:
         """Does the record itself speak of no practitioner?"""
-        return self._people(record) == self.people
-
-    def _people(self, record: Record) -> int:
-        return sum(1 for _ in record.of_type(Practitioner)) + sum(1 for _ in record.of_type(PractitionerRole))
+        return not any(isinstance(row, Practitioner | PractitionerRole) for _, row in record.own())
 
 
 _plan = cache(Plan.of)
