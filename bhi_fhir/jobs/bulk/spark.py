@@ -43,7 +43,7 @@ from bhi_fhir.settings import Spark, SparkInput
 try:
     from py4j.protocol import Py4JJavaError
     from pyspark import StorageLevel
-    from pyspark.errors import AnalysisException, PySparkException
+    from pyspark.errors import PySparkException
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql import functions as f
     from pyspark.sql.pandas.types import from_arrow_schema
@@ -118,14 +118,14 @@ def _plainly() -> Iterator[None]:
     """What Spark says may hold what it reads, so only the kind of it is repeated; Spark's log has the rest."""
     try:
         yield
-    except AnalysisException as error:
-        condition = error.getCondition() or "AnalysisException"
-        raise UsageError(f"Spark cannot do what site.toml or the command asks: {condition}") from error
     except Py4JJavaError as error:
-        kind = error.java_exception.getClass().getSimpleName()
-        raise BhiError(f"Spark did not finish ({kind}): its log says why; the same command begins anew") from error
+        raise _failed(error.java_exception.getClass().getSimpleName()) from error
     except PySparkException as error:
-        raise BhiError("Spark did not finish: its log says why; the same command begins anew") from error
+        raise _failed(error.getCondition() or type(error).__name__) from error
+
+
+def _failed(kind: str) -> BhiError:
+    return BhiError(f"Spark did not finish ({kind}): its log says why; the same command begins anew")
 
 
 class Store:
