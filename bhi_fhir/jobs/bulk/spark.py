@@ -6,7 +6,7 @@ then shuffled, once, by patient and decided. The driver holds what is the same f
 from all), 64-bit marks of patients who belong together, and counts; no patient's lines.
 
 Plain files are read by Spark's text source, in blocks; packed ones whole, one a task (binaryFile: 2 GiB packed). Tables
-(Delta, Parquet) have a resource in a column; the line is then the row in its data file. A run that was cut off begins
+(Delta, Parquet) have a resource in a column; the line is then the row of its data file. A run that was cut off begins
 anew. Needs a Spark that gives its JVM to Python: not Spark Connect.
 """
 
@@ -233,6 +233,16 @@ class Export:
         self.parts: list[tuple[DataFrame, Read]] = []
         self.counted = 0
 
+    def read_blocks(self, lines: DataFrame, blocks: list[tuple[str, int, int, int]]) -> None:
+        """Read a frame of `_lines`; lines are numbered by those that stand before their block."""
+        for url, of_it in groupby(blocks, itemgetter(0)):
+            before = 0
+            for _, block, count, _ in of_it:
+                self.places.before[url, block] = before
+                before += count
+            self.counted += before
+        self.parts.append((lines, tasks.blocks))
+
     def over(self, task: Callable[..., Any], given: Any, schema: Any) -> DataFrame:
         """A task over all lines."""
         found = [frame.mapInArrow(partial(task, read, given), from_arrow_schema(schema)) for frame, read in self.parts]
@@ -258,22 +268,19 @@ def _files(session: SparkSession, folder: Store) -> Export:
         paths[each.kind == "plain"].append(_no_pattern(status.getPath().toString()))
     if paths[True]:
         reader = session.read.option("recursiveFileLookup", "true").option("lineSep", "\n")
-        plain = _lines(reader.text(paths[True]), "value", "file_block_start")
-        for url, blocks in groupby(_in_order(plain.groupBy("url", "at").count()), itemgetter(0)):
-            before = 0
-            for _, block, lines in blocks:
-                export.places.before[url, block] = before
-                before += lines
-            export.counted += before
-        export.parts.append((plain, tasks.blocks))
+        plain = reader.text(paths[True])
+        export.read_blocks(_lines(plain, "value"), _blocks(plain))
     if paths[False]:
         whole = session.read.format("binaryFile").option("recursiveFileLookup", "true").load(paths[False])
         export.parts.append((whole.select(_url_column(), "content"), tasks.packed))
     return export
 
 
-def _in_order(counts: DataFrame) -> list[tuple[str, int, int]]:
-    return sorted((row[0], row[1], row[2]) for row in counts.collect())
+def _blocks(frame: DataFrame) -> list[tuple[str, int, int, int]]:
+    """(URL of a file, where a block of it begins, lines in the block, size of the file) in order."""
+    found = frame.groupBy(_url_column(), f.col("_metadata.file_block_start").alias("block"))
+    counted = found.agg(f.count("*"), f.max("_metadata.file_size"))
+    return sorted((row[0], row[1], row[2], row[3]) for row in counted.collect())
 
 
 def _table(session: SparkSession, folder: Store, asked: SparkInput) -> Export | None:
@@ -281,27 +288,23 @@ def _table(session: SparkSession, folder: Store, asked: SparkInput) -> Export | 
     if asked.format == "ndjson":
         return None
     table = session.read.format(asked.format).options(**asked.options).load(folder.url)
-    lines = _lines(table, asked.column, "row_index")
-    counts = lines.groupBy("url").count().withColumn("at", f.lit(0)).select("url", "at", "count")
-    counted = _in_order(counts)
-    names = [url.rpartition("/")[2] for url, _, _ in counted]
-    files = [Listed(name, "plain", lines, 0) for name, (_, _, lines) in zip(names, counted, strict=True)]
-    if not files:
+    blocks = _blocks(table)
+    if not blocks:
         raise UsageError(f"{folder.url} is a table without rows")
-    export = Export(files, [url for url, _, _ in counted])
-    export.counted = sum(lines for _, _, lines in counted)
-    export.parts.append((lines, tasks.rows))
+    sizes = {url: size for url, _, _, size in blocks}
+    export = Export([Listed(url.rpartition("/")[2], "plain", size, 0) for url, size in sizes.items()], list(sizes))
+    export.read_blocks(_lines(table, asked.column), blocks)
     return export
 
 
-def _lines(frame: DataFrame, column: str, at: str) -> DataFrame:
-    """(url, at, length, text): of a line that is too long only its beginning leaves Spark."""
+def _lines(frame: DataFrame, column: str) -> DataFrame:
+    """(url, block, length, text): of a line that is too long only its beginning leaves Spark."""
     value = f.col(column)
-    text, length = value.cast("string").cast("binary"), f.coalesce(f.octet_length(value), f.lit(0)) + 1
+    text, length = value.cast("string").cast("binary"), f.octet_length(value) + 1
     held = f.when(length <= limits.MAX_LINE + 2, text).otherwise(f.substring(text, 1, KEPT))
-    return frame.select(
-        _url_column(), f.col(f"_metadata.{at}").alias("at"), length.cast("bigint").alias("length"), held.alias("text")
-    )
+    block = f.col("_metadata.file_block_start").alias("block")
+    whole = f.coalesce(length, f.lit(1)).cast("bigint").alias("length")
+    return frame.select(_url_column(), block, whole, f.coalesce(held, f.lit(b"")).alias("text"))
 
 
 def _url_column() -> Any:
