@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import date
 from functools import partial, reduce
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -365,23 +365,24 @@ class Run:
 
     def _know(self, surveyed: DataFrame) -> tuple[Given, list[SetAside]]:
         """Everything that a task cannot know by itself; and what is set aside here."""
-        trouble = self._trouble(surveyed)
-        staff = [Line(row.place, row.number, len(row.text), bytes(row.text)) for row in _of(surveyed, "shared")]
+        said = _for_everybody(surveyed)
+        trouble = self._trouble(said["packed"])
+        staff = [Line(row.place, row.number, len(row.text), bytes(row.text)) for row in said["shared"]]
         read = Record.read(map(self.export.places.source, staff))
         held = [*unread(trouble)]
-        for row in _of(surveyed, "for_all"):
+        for row in said["for_all"]:
             held += msgspec.json.decode(row.text, type=list[Withheld])
         held += shortened([part for _, part in read.withheld])
-        for row in _of(surveyed, "tally"):
+        for row in said["tally"]:
             self.tally.add(msgspec.json.decode(row.text, type=Tally))
         aside = [*(SetAside(file, "", "", reason) for file, reason, _ in trouble), *read.set_aside]
         add(self.tally.set_aside, ((each.reason, 1) for each in aside))
         homes = homes_of((row[0], row[1]) for row in self._ties(surveyed).collect())
         return Given(self.desk, self.today, self.export.places, staff, shortened(held), homes), aside
 
-    def _trouble(self, surveyed: DataFrame) -> list[Trouble]:
+    def _trouble(self, packed: list[Any]) -> list[Trouble]:
         broken = []
-        for row in _of(surveyed, "packed"):
+        for row in packed:
             broken.append((self.export.places.names[row.place], row.text.decode()))
             self.export.counted += row.a
         return troubles(self.export.files, broken)
@@ -455,6 +456,10 @@ class Run:
         return [name for name in names if name.rpartition("/")[2].startswith("part-")]
 
 
-def _of(surveyed: DataFrame, what: str) -> list[Any]:
-    """The rows of a kind, in the order of the lines. Only of what is the same for everybody."""
-    return sorted(surveyed.where(f.col("what") == what).collect(), key=lambda row: (row.place, row.number))
+def _for_everybody(surveyed: DataFrame) -> dict[str, list[Any]]:
+    """The rows of each kind that is the same for everybody, in the order of the lines."""
+    kinds: dict[str, list[Any]] = {"packed": [], "shared": [], "for_all": [], "tally": []}
+    rows = surveyed.where(f.col("what").isin(*kinds)).collect()
+    for row in sorted(rows, key=attrgetter("place", "number")):
+        kinds[row.what].append(row)
+    return kinds
