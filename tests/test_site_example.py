@@ -43,6 +43,8 @@ TABLES: list[tuple[str, type[msgspec.Struct]]] = [
     ("serve.callers.NAME", settings.Caller),
     ("smart", settings.Smart),
     ("caseload", settings.Caseload),
+    ("bulk.spark.input", settings.SparkInput),
+    ("bulk.spark.output", settings.SparkOutput),
 ]
 
 

@@ -1,6 +1,6 @@
 """How fast `bulk` is and how much memory it takes, as ratios to merely parsing the same files; and whether it is right.
 
-    python tests/benchmarks/bulk.py [--patients N] [--pairs K] [--record]
+    python tests/benchmarks/bulk.py [--patients N] [--pairs K] [--record | --spark]
 
 The floor is `orjson.loads` of every line of the export, in this process, already started. A contestant is the whole
 command as a process of its own, start-up included. Each pair is the floor and, right after it, the contestant; shown
@@ -9,7 +9,8 @@ and hardly moves with what else the machine does; "less start-up" takes off what
 run in the same pair. Memory is Private_Clean + Private_Dirty of /proc/PID/smaps_rollup, the most that any one process
 of a run has, asked every few milliseconds in runs that are not timed. fhir.resources validates every n-th line; that is
 extrapolated per line. DuckDB decides all patients again (oracle.py). --record keeps the small form's ratios for the
-test that guards them.
+test that guards them. --spark measures only Spark (local[2]), ours and a plain job (plain_spark.py), beside the local
+engine on two processes in the same pair; it needs the extra `spark` and Java.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ SMALL = 400
 SAMPLE = 300
 """Lines that fhir.resources validates."""
 _SAMPLED_EVERY_S = 0.004
+_ASKED_EVERY_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,31 @@ class Export:
             pass
         return Time(time.perf_counter() - begun, _of_children() - before)
 
+    def spark(self) -> Time:
+        """The whole command on Spark."""
+        command = [sys.executable, "-m", "bhi_fhir.cli", "bulk", "--engine", "spark", "--site", str(self.site)]
+        return self._watched([*command, "--month", MONTH, "--out", self._out(), str(self.folder)])
+
+    def plain_spark(self) -> Time:
+        job = str(Path(__file__).with_name("plain_spark.py"))
+        return self._watched([sys.executable, job, str(self.site), MONTH, str(self.folder), self._out()])
+
+    def _out(self) -> str:
+        self._runs += 1
+        return str(self.home / f"out-{self.patients}-{self._runs}")
+
+    def _watched(self, command: list[str]) -> Time:
+        """Spark's workers are nobody's children at the end: the session's processes are asked while they run."""
+        begun, used = time.perf_counter(), dict[int, float]()
+        quiet = subprocess.DEVNULL
+        with subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True) as run:
+            while run.poll() is None:
+                used.update(_of_session(run.pid))
+                time.sleep(_ASKED_EVERY_S)
+            if run.returncode not in (0, 1):
+                raise SystemExit(f"it ended with {run.returncode}: {' '.join(command)}")
+        return Time(time.perf_counter() - begun, sum(used.values()))
+
     def memory(self, processes: int) -> float:
         """The most private memory that one process of a run has, in MB."""
         most = 0
@@ -119,6 +146,17 @@ class Export:
 def _of_children() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def _of_session(leader: int) -> dict[int, float]:
+    """Seconds of the processor that each process of a session has used."""
+    used = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = path.read_text().rpartition(") ")[2].split()
+            if int(fields[3]) == leader:
+                used[int(path.parent.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return used
 
 
 def _with_children(pid: int) -> list[int]:
@@ -234,7 +272,7 @@ def table(home: Path, patients: int, pairs: int) -> Iterator[str]:
     size = sum(path.stat().st_size for path in export.folder.iterdir())
     export.floor()
     yield f"{patients:,} patients, {size / 1e6:.0f} MB; median of {pairs} pairs; 1 = orjson.loads of every line"
-    yield f"{'':44s}{'by clock':>12s}{'by processor':>14s}"
+    yield f"{'':46s}{'by clock':>10s}{'by processor':>14s}"
     for n in (1, 2):
         found = paired(export, one, n, pairs)
         name = f"bulk, {n} process{'es' * (n > 1)}"
@@ -252,8 +290,36 @@ def table(home: Path, patients: int, pairs: int) -> Iterator[str]:
     yield from (f"  decided otherwise: {patient}" for patient in other[:20])
 
 
+def spark_table(home: Path, patients: int, pairs: int) -> Iterator[str]:
+    """Spark's start-up is long, so it is taken off by a run of one patient in the same pair."""
+    export, one = Export(home, patients), Export(home, 1)
+    with (export.site / "site.toml").open("a") as toml:
+        toml.write('\n[bulk.spark.conf]\n"spark.master" = "local[2]"\n"spark.ui.enabled" = "false"\n')
+    export.floor()
+    rows: dict[str, list[Time]] = {}
+    for _ in range(pairs):
+        floor, local = export.floor(), export.bulk(2).less(one.bulk(2))
+        start_up, plain_start_up = one.spark(), one.plain_spark()
+        ours, plain = export.spark(), export.plain_spark()
+        less, plain_less = ours.less(start_up), plain.less(plain_start_up)
+        found = {
+            "Spark, start-up alone / floor": start_up.over(floor),
+            "Spark, start-up included / floor": ours.over(floor),
+            "Spark, less start-up / floor": less.over(floor),
+            "plain Spark job, less start-up / floor": plain_less.over(floor),
+            "bulk, 2 processes, less start-up / floor": local.over(floor),
+            "Spark / bulk, 2 processes, both less start-up": less.over(local),
+            "Spark / plain Spark job, both less start-up": less.over(plain_less),
+        }
+        for name, ratio in found.items():
+            rows.setdefault(name, []).append(ratio)
+    yield f"{patients:,} patients; Spark is local[2]; median of {pairs} pairs; floor = orjson.loads of every line"
+    yield f"{'':46s}{'by clock':>10s}{'by processor':>14s}"
+    yield from (_row(name, median(ratios)) for name, ratios in rows.items())
+
+
 def _row(name: str, ratio: Time) -> str:
-    return f"{name:44s}{ratio.clock:12.1f}{ratio.processor:14.1f}"
+    return f"{name:46s}{ratio.clock:10.1f}{ratio.processor:14.1f}"
 
 
 def main() -> None:
@@ -261,12 +327,14 @@ def main() -> None:
     asked.add_argument("--patients", type=int, default=2000)
     asked.add_argument("--pairs", type=int, default=5)
     asked.add_argument("--record", action="store_true", help="keep the small form's ratios in recorded.json")
+    asked.add_argument("--spark", action="store_true", help="Spark beside the local engine")
     options = asked.parse_args()
     with tempfile.TemporaryDirectory() as home:
         if options.record:
             record(Path(home))
             return
-        for line in table(Path(home), options.patients, options.pairs):
+        shown = spark_table if options.spark else table
+        for line in shown(Path(home), options.patients, options.pairs):
             print(line, flush=True)
 
 

@@ -6,7 +6,7 @@ then shuffled, once, by patient and decided. The driver holds what is the same f
 from all), 64-bit marks of patients who belong together, and counts; no patient's lines.
 
 Plain files are read by Spark's text source, in blocks; packed ones whole, one a task (binaryFile: 2 GiB packed). Tables
-(Delta, Parquet) have a resource in a column; the line is then the row in its data file. A run that was cut off begins
+(Delta, Parquet) have a resource in a column; the line is then the row of its data file. A run that was cut off begins
 anew. Needs a Spark that gives its JVM to Python: not Spark Connect.
 """
 
@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import date
 from functools import partial, reduce
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -43,7 +43,7 @@ from bhi_fhir.settings import Spark, SparkInput
 try:
     from py4j.protocol import Py4JJavaError
     from pyspark import StorageLevel
-    from pyspark.errors import AnalysisException, PySparkException
+    from pyspark.errors import PySparkException
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql import functions as f
     from pyspark.sql.pandas.types import from_arrow_schema
@@ -118,14 +118,14 @@ def _plainly() -> Iterator[None]:
     """What Spark says may hold what it reads, so only the kind of it is repeated; Spark's log has the rest."""
     try:
         yield
-    except AnalysisException as error:
-        condition = error.getCondition() or "AnalysisException"
-        raise UsageError(f"Spark cannot do what site.toml or the command asks: {condition}") from error
     except Py4JJavaError as error:
-        kind = error.java_exception.getClass().getSimpleName()
-        raise BhiError(f"Spark did not finish ({kind}): its log says why; the same command begins anew") from error
+        raise _failed(error.java_exception.getClass().getSimpleName()) from error
     except PySparkException as error:
-        raise BhiError("Spark did not finish: its log says why; the same command begins anew") from error
+        raise _failed(error.getCondition() or type(error).__name__) from error
+
+
+def _failed(kind: str) -> BhiError:
+    return BhiError(f"Spark did not finish ({kind}): its log says why; the same command begins anew")
 
 
 class Store:
@@ -233,6 +233,16 @@ class Export:
         self.parts: list[tuple[DataFrame, Read]] = []
         self.counted = 0
 
+    def read_blocks(self, lines: DataFrame, blocks: list[tuple[str, int, int, int]]) -> None:
+        """Read a frame of `_lines`; lines are numbered by those that stand before their block."""
+        for url, of_it in groupby(blocks, itemgetter(0)):
+            before = 0
+            for _, block, count, _ in of_it:
+                self.places.before[url, block] = before
+                before += count
+            self.counted += before
+        self.parts.append((lines, tasks.blocks))
+
     def over(self, task: Callable[..., Any], given: Any, schema: Any) -> DataFrame:
         """A task over all lines."""
         found = [frame.mapInArrow(partial(task, read, given), from_arrow_schema(schema)) for frame, read in self.parts]
@@ -258,22 +268,19 @@ def _files(session: SparkSession, folder: Store) -> Export:
         paths[each.kind == "plain"].append(_no_pattern(status.getPath().toString()))
     if paths[True]:
         reader = session.read.option("recursiveFileLookup", "true").option("lineSep", "\n")
-        plain = _lines(reader.text(paths[True]), "value", "file_block_start")
-        for url, blocks in groupby(_in_order(plain.groupBy("url", "at").count()), itemgetter(0)):
-            before = 0
-            for _, block, lines in blocks:
-                export.places.before[url, block] = before
-                before += lines
-            export.counted += before
-        export.parts.append((plain, tasks.blocks))
+        plain = reader.text(paths[True])
+        export.read_blocks(_lines(plain, "value"), _blocks(plain))
     if paths[False]:
         whole = session.read.format("binaryFile").option("recursiveFileLookup", "true").load(paths[False])
         export.parts.append((whole.select(_url_column(), "content"), tasks.packed))
     return export
 
 
-def _in_order(counts: DataFrame) -> list[tuple[str, int, int]]:
-    return sorted((row[0], row[1], row[2]) for row in counts.collect())
+def _blocks(frame: DataFrame) -> list[tuple[str, int, int, int]]:
+    """(URL of a file, where a block of it begins, lines in the block, size of the file) in order."""
+    found = frame.groupBy(_url_column(), f.col("_metadata.file_block_start").alias("block"))
+    counted = found.agg(f.count("*"), f.max("_metadata.file_size"))
+    return sorted((row[0], row[1], row[2], row[3]) for row in counted.collect())
 
 
 def _table(session: SparkSession, folder: Store, asked: SparkInput) -> Export | None:
@@ -281,27 +288,23 @@ def _table(session: SparkSession, folder: Store, asked: SparkInput) -> Export | 
     if asked.format == "ndjson":
         return None
     table = session.read.format(asked.format).options(**asked.options).load(folder.url)
-    lines = _lines(table, asked.column, "row_index")
-    counts = lines.groupBy("url").count().withColumn("at", f.lit(0)).select("url", "at", "count")
-    counted = _in_order(counts)
-    names = [url.rpartition("/")[2] for url, _, _ in counted]
-    files = [Listed(name, "plain", lines, 0) for name, (_, _, lines) in zip(names, counted, strict=True)]
-    if not files:
+    blocks = _blocks(table)
+    if not blocks:
         raise UsageError(f"{folder.url} is a table without rows")
-    export = Export(files, [url for url, _, _ in counted])
-    export.counted = sum(lines for _, _, lines in counted)
-    export.parts.append((lines, tasks.rows))
+    sizes = {url: size for url, _, _, size in blocks}
+    export = Export([Listed(url.rpartition("/")[2], "plain", size, 0) for url, size in sizes.items()], list(sizes))
+    export.read_blocks(_lines(table, asked.column), blocks)
     return export
 
 
-def _lines(frame: DataFrame, column: str, at: str) -> DataFrame:
-    """(url, at, length, text): of a line that is too long only its beginning leaves Spark."""
+def _lines(frame: DataFrame, column: str) -> DataFrame:
+    """(url, block, length, text): of a line that is too long only its beginning leaves Spark."""
     value = f.col(column)
-    text, length = value.cast("string").cast("binary"), f.coalesce(f.octet_length(value), f.lit(0)) + 1
+    text, length = value.cast("string").cast("binary"), f.octet_length(value) + 1
     held = f.when(length <= limits.MAX_LINE + 2, text).otherwise(f.substring(text, 1, KEPT))
-    return frame.select(
-        _url_column(), f.col(f"_metadata.{at}").alias("at"), length.cast("bigint").alias("length"), held.alias("text")
-    )
+    block = f.col("_metadata.file_block_start").alias("block")
+    whole = f.coalesce(length, f.lit(1)).cast("bigint").alias("length")
+    return frame.select(_url_column(), block, whole, f.coalesce(held, f.lit(b"")).alias("text"))
 
 
 def _url_column() -> Any:
@@ -362,23 +365,24 @@ class Run:
 
     def _know(self, surveyed: DataFrame) -> tuple[Given, list[SetAside]]:
         """Everything that a task cannot know by itself; and what is set aside here."""
-        trouble = self._trouble(surveyed)
-        staff = [Line(row.place, row.number, len(row.text), bytes(row.text)) for row in _of(surveyed, "shared")]
+        said = _for_everybody(surveyed)
+        trouble = self._trouble(said["packed"])
+        staff = [Line(row.place, row.number, len(row.text), bytes(row.text)) for row in said["shared"]]
         read = Record.read(map(self.export.places.source, staff))
         held = [*unread(trouble)]
-        for row in _of(surveyed, "for_all"):
+        for row in said["for_all"]:
             held += msgspec.json.decode(row.text, type=list[Withheld])
         held += shortened([part for _, part in read.withheld])
-        for row in _of(surveyed, "tally"):
+        for row in said["tally"]:
             self.tally.add(msgspec.json.decode(row.text, type=Tally))
         aside = [*(SetAside(file, "", "", reason) for file, reason, _ in trouble), *read.set_aside]
         add(self.tally.set_aside, ((each.reason, 1) for each in aside))
         homes = homes_of((row[0], row[1]) for row in self._ties(surveyed).collect())
         return Given(self.desk, self.today, self.export.places, staff, shortened(held), homes), aside
 
-    def _trouble(self, surveyed: DataFrame) -> list[Trouble]:
+    def _trouble(self, packed: list[Any]) -> list[Trouble]:
         broken = []
-        for row in _of(surveyed, "packed"):
+        for row in packed:
             broken.append((self.export.places.names[row.place], row.text.decode()))
             self.export.counted += row.a
         return troubles(self.export.files, broken)
@@ -452,6 +456,10 @@ class Run:
         return [name for name in names if name.rpartition("/")[2].startswith("part-")]
 
 
-def _of(surveyed: DataFrame, what: str) -> list[Any]:
-    """The rows of a kind, in the order of the lines. Only of what is the same for everybody."""
-    return sorted(surveyed.where(f.col("what") == what).collect(), key=lambda row: (row.place, row.number))
+def _for_everybody(surveyed: DataFrame) -> dict[str, list[Any]]:
+    """The rows of each kind that is the same for everybody, in the order of the lines."""
+    kinds: dict[str, list[Any]] = {"packed": [], "shared": [], "for_all": [], "tally": []}
+    rows = surveyed.where(f.col("what").isin(*kinds)).collect()
+    for row in sorted(rows, key=attrgetter("place", "number")):
+        kinds[row.what].append(row)
+    return kinds

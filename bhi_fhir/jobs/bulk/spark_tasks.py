@@ -92,7 +92,7 @@ Read = Callable[[Places, Batches], Iterator[Line | Unpacked]]
 
 
 def blocks(places: Places, found: Batches) -> Iterator[Line]:
-    """(URL, block, length, text) of lines as Spark's text source gives them: those of a block in order."""
+    """(URL, block, length, text) of lines as Spark reads them: those of a block in order."""
     block, place, number = None, 0, 0
     for url, start, length, text in _rows(found):
         if block != (url, start):
@@ -100,12 +100,6 @@ def blocks(places: Places, found: Batches) -> Iterator[Line]:
             place, number = places.of[url], places.before[block]
         number += 1
         yield Line(place, number, length, text)
-
-
-def rows(places: Places, found: Batches) -> Iterator[Line]:
-    """(URL, row, length, text) of a table's rows: the row in the data file is the line."""
-    for url, row, length, text in _rows(found):
-        yield Line(places.of[url], row + 1, length, text or b"")
 
 
 def packed(places: Places, found: Batches) -> Iterator[Line | Unpacked]:
