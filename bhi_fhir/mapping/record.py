@@ -108,6 +108,8 @@ class Record:
     _known_people: dict[str, str | None] = field(default_factory=dict)
     _known_patients: dict[str, str | None] = field(default_factory=dict)
     """By the text of a reference, where the resource that holds it makes no difference."""
+    _one_server: bool = False
+    """All that was read comes from one server, or nothing says from which: a reference means the same everywhere."""
     _people: dict[str, str] = field(default_factory=dict)
     _survivors: dict[str, str] = field(default_factory=dict)
 
@@ -182,7 +184,7 @@ class Record:
         if reference is None:
             return None
         text = reference.reference
-        if not text or reference.identifier or self._bases or text.startswith("#"):
+        if not text or reference.identifier or not self._one_server or text.startswith("#"):
             return self._person(reference, owner)
         if text not in self._known_people:
             self._known_people[text] = self._person(reference, owner)
@@ -239,7 +241,7 @@ class Record:
         """The patient whom a resource belongs to, a merged patient's survivor included."""
         subject: Reference | None = getattr(row, OF_A_PATIENT[type(row)])
         text = subject.reference if subject else None
-        if subject is None or not text or subject.identifier or self._bases or text.startswith("#"):
+        if subject is None or not text or subject.identifier or not self._one_server or text.startswith("#"):
             return self._patient(subject, key)
         if text not in self._known_patients:
             self._known_patients[text] = self._patient(subject, key)
@@ -317,9 +319,9 @@ class Record:
             self.put_aside(source, "", source.trouble, part_of(source.json))
             return
         row = r4_row(source.json)
-        if row is not None and row.id and not source.full_url:
-            version = Version(source, row.meta or _NO_META, type(row).__name__, row)
-            versions.setdefault(f"{version.type}/{row.id}", []).append(version)
+        if row is not None and row.id:
+            kind = type(row).__name__
+            self._put(f"{kind}/{row.id}", Version(source, row.meta or _NO_META, kind, row), versions)
             return
         try:
             header = _HEADER.decode(source.json)
@@ -337,12 +339,14 @@ class Record:
         elif kind == "OperationOutcome":
             self._note_outcome(source)
         else:
-            key = _key(header, source)
-            if source.full_url:
-                self._types[key] = kind
-                self._alias(key, source.full_url)
-            if kind in VIEWS:
-                versions.setdefault(key, []).append(Version(source, _meta(header.meta), kind, row))
+            self._put(_key(header, source), Version(source, _meta(header.meta), kind, row), versions)
+
+    def _put(self, key: str, version: Version, versions: dict[str, list[Version]]) -> None:
+        if full_url := version.source.full_url:
+            self._types[key] = version.type
+            self._alias(key, full_url)
+        if version.type in VIEWS:
+            versions.setdefault(key, []).append(version)
 
     def _by_server(self, key: str, same: list[Version]) -> dict[str, list[Version]]:
         """The same id on another server is another resource, unless it says the same: one server has many names.
@@ -460,6 +464,8 @@ class Record:
             self._bases.setdefault(key, set()).add(found["base"])
 
     def _index(self) -> None:
+        servers = {frozenset(self._bases.get(key, ())) for key in self._sources} if self._bases else set()
+        self._one_server = len(servers) <= 1
         for key, person in self.own():
             if isinstance(person, Practitioner) and key not in self._people:
                 self._people[key] = self._same_npi(person) or key
