@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 from fastapi import APIRouter, Request
@@ -21,7 +21,8 @@ from bhi_fhir.errors import ServerError, SiteError
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.office import audit_of
 from bhi_fhir.views.common import UNREADABLE
-from bhi_fhir.web import cds_cards, logs, service
+from bhi_fhir.web import cds_cards, documents, logs, service
+from bhi_fhir.web.cds_call import CdsCall, CdsFeedback
 from bhi_fhir.web.cds_callers import CdsCallers
 from bhi_fhir.web.kept import Kept, LastSync
 from bhi_fhir.web.media import sent_json
@@ -29,34 +30,13 @@ from bhi_fhir.web.problems import Issue, Problem, bad
 from bhi_fhir.web.session import Sessions
 from bhi_fhir.web.tokens import Refusal
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(tags=["CDS Hooks"])
 
 ID = "bhi-month"
 _BASE = "/cds-services"
+_T = TypeVar("_T")
 DEADLINE_S = 0.4
 """CDS Hooks: "on the order of 500 ms"; the rest is the network's."""
-_MOST_FEEDBACK = 100
-
-
-class _Context(msgspec.Struct, rename="camel"):
-    patient_id: str
-    user_id: str = ""
-
-
-class _Call(msgspec.Struct, rename="camel"):
-    hook: str
-    hook_instance: str
-    context: _Context
-    fhir_server: str = ""
-
-
-class _Feedback(msgspec.Struct):
-    card: str
-    outcome: str
-
-
-class _Feedbacks(msgspec.Struct):
-    feedback: list[_Feedback]
 
 
 @dataclass
@@ -85,7 +65,7 @@ def of(request: Request) -> Cds:
     return cast(Cds, found)
 
 
-@router.get(_BASE)
+@router.get(_BASE, summary="What there is", responses=documents.CDS_SERVICES)
 async def services(request: Request) -> dict[str, Any]:
     of(request)
     described = {
@@ -98,12 +78,18 @@ async def services(request: Request) -> dict[str, Any]:
     return {"services": [described]}
 
 
-@router.post(f"{_BASE}/{ID}")
+@router.post(
+    f"{_BASE}/{ID}",
+    summary="The card of the patient whose chart is opened",
+    response_class=Response,
+    responses=documents.CDS_CARDS,
+    openapi_extra=documents.cds_body("CdsCall", documents.CDS_CALL),
+)
 async def patient_view(request: Request) -> Response:
     found, shared = of(request), service.of(request)
     claims = await _caller(found, request)
     sent_json(request)
-    call = _read(await request.body(), _Call)
+    call = _read(await request.body(), CdsCall)
     if call.hook != "patient-view":
         raise bad("not-supported", "This service is for the hook patient-view.")
     site = shared.site
@@ -142,14 +128,18 @@ def _cards(found: Cds, patient: str, shown: cds_cards.Desk, person: Person) -> l
     return [cds_cards.card(shown, kept)]
 
 
-@router.post(f"{_BASE}/{ID}/feedback")
+@router.post(
+    f"{_BASE}/{ID}/feedback",
+    summary="What became of cards",
+    response_class=Response,
+    responses=documents.CDS_FEEDBACK,
+    openapi_extra=documents.cds_body("CdsFeedback", documents.CDS_SAID),
+)
 async def feedback(request: Request) -> Response:
     """What became of cards: counted in the log, by outcome only."""
     await _caller(of(request), request)
     sent_json(request)
-    sent = _read(await request.body(), _Feedbacks).feedback[:_MOST_FEEDBACK]
-    if any(each.outcome not in ("accepted", "overridden") for each in sent):
-        raise bad("value", "An outcome is accepted or overridden.")
+    sent = _read(await request.body(), CdsFeedback).feedback
     accepted = sum(each.outcome == "accepted" for each in sent)
     logs.event("cds feedback", because=f"{accepted} accepted, {len(sent) - accepted} overridden")
     return Response(status_code=200)
@@ -174,7 +164,7 @@ async def _caller(found: Cds, request: Request) -> dict[str, Any]:
     return claims
 
 
-def _read(body: bytes, kind: type[Any]) -> Any:
+def _read(body: bytes, kind: type[_T]) -> _T:
     try:
         return msgspec.json.decode(body, type=kind)
     except UNREADABLE:

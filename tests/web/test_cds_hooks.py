@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -18,7 +16,7 @@ import pytest
 from hospital import Hospital
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey
-from served import running, served
+from served import published, running, served
 
 from bhi_fhir.web.app import create_app
 from bhi_fhir.web.service import Service
@@ -31,23 +29,8 @@ KEY = ECKey.generate_key("P-384", {"kid": "one", "use": "sig", "alg": "ES384"})
 
 @pytest.fixture(scope="module")
 def jwks() -> Iterator[str]:
-    """The EHR's public keys on a port of this machine."""
-    body = json.dumps({"keys": [KEY.as_dict(private=False)]}).encode()
-
-    class Keys(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Keys)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/jwks.json"
-    server.shutdown()
-    server.server_close()
+    with published(KEY) as url:
+        yield url
 
 
 @dataclass
