@@ -176,6 +176,7 @@ class Serve(_Strict, frozen=True):
     threads: Annotated[int, Meta(ge=1, le=64)] = 2
     waiting: Annotated[int, Meta(ge=0)] = 32
     requests_per_minute: Annotated[int, Meta(ge=0)] = 600
+    launches_per_minute: Annotated[int, Meta(ge=0)] = 600
     certificate_header: str = ""
     certificate_proxies: list[str] = []
     tls: Tls = Tls()

@@ -28,7 +28,8 @@ from bhi_fhir.jobs.telling import label
 from bhi_fhir.web import asked
 from bhi_fhir.web.pages import month as months
 from bhi_fhir.web.pages.course import ticks
-from bhi_fhir.web.pages.shown import page, told
+from bhi_fhir.web.pages.html import page
+from bhi_fhir.web.pages.shown import told
 from bhi_fhir.web.people import Patient
 from bhi_fhir.web.service import Service
 from bhi_fhir.web.session import Session

@@ -42,6 +42,7 @@ def create_app(site: Path, overrides: Iterable[str] = (), *, is_open: bool = Fal
         lifespan=_lifespan,
         docs_url=None,  # these pages load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # such a redirect would lead where the request's Host says
     )
     app.state.service = Service(desk, Pool(serve.threads, serve.waiting))
     app.state.callers = Callers.of(desk.site, desk.folder, is_open=is_open)

@@ -32,8 +32,9 @@ from bhi_fhir.web.granted import EVERYTHING
 from bhi_fhir.web.kept import Kept, LastSync
 from bhi_fhir.web.launch import ATTEMPT, failed, public_url, read_form, same_origin
 from bhi_fhir.web.oauth_client import Attempt, Client, SignInRefused
-from bhi_fhir.web.pages.rows import STATUSES, Filter, Row, as_csv, followed
-from bhi_fhir.web.pages.shown import PageRoute, page, told
+from bhi_fhir.web.pages.html import page
+from bhi_fhir.web.pages.rows import STATUSES, Filter, Row, as_csv, followed, number
+from bhi_fhir.web.pages.shown import PageRoute, told
 from bhi_fhir.web.people import Names, Patient
 from bhi_fhir.web.session import Session, Sessions
 from bhi_fhir.web.signed_in import PersonsOffice, Reader
@@ -185,7 +186,7 @@ async def listed(request: Request) -> Response:
     kept = await asyncio.to_thread(caseload.last.months, str(desk.month))
     rows = _rows(kept, desk, shared.today())
     wanted = chosen.choose(rows)
-    at = min(int(given["page"]), 10_000) if given.get("page", "").isascii() and given.get("page", "").isdigit() else 0
+    at = number(given.get("page", "")) or 0
     part = wanted[at * _PAGE : (at + 1) * _PAGE]
     office = await shared.office_for(desk)
     with office.heard_for("", _person(found)) as audit:

@@ -148,7 +148,7 @@ async def feedback(request: Request) -> Response:
 async def _caller(found: Cds, request: Request) -> dict[str, Any]:
     """Problem 401 for a token that does not count here."""
     site = service.of(request).site
-    endpoint = f"{site.serve.public_url.rstrip('/')}{request.url.path}"
+    endpoint = f"{site.serve.public_url.rstrip('/')}{request.scope['path']}"
     try:
         claims = await found.callers.claims(request.headers.get("authorization", ""), endpoint)
     except Refusal as refusal:

@@ -22,7 +22,8 @@ from bhi_fhir.settings import Site
 from bhi_fhir.web import logs, session
 from bhi_fhir.web.granted import wanted
 from bhi_fhir.web.oauth_client import Attempt, Client, Configuration, Grant, SignInRefused
-from bhi_fhir.web.pages.shown import PageRoute, frames, page, told
+from bhi_fhir.web.pages.html import frames, page
+from bhi_fhir.web.pages.shown import PageRoute, told
 from bhi_fhir.web.pages.style import chosen_style
 from bhi_fhir.web.session import Sessions
 
@@ -34,6 +35,7 @@ _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _CODE = re.compile(r"[!-~]{1,4000}")
 _LAUNCH = re.compile(r"[!-~]{1,4000}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{20,64}")
+_LONGEST_FORM, _MOST_FIELDS = 2**15, 200
 _ERROR = re.compile(r"[a-z_]{1,40}")
 
 
@@ -235,9 +237,17 @@ async def read_form(request: Request) -> dict[str, str]:
     """The fields of a form that one of our pages sent; the last of a name counts but for `line`, which is joined."""
     if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         raise told(415, "This form cannot be read", "Open the page again.")
-    body = (await request.body()).decode("utf-8", "replace")
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _LONGEST_FORM:
+            raise told(413, "This form is too long", "Nothing was done. Shorten what you wrote.")
     found: dict[str, str] = {}
-    for name, value in parse_qsl(body, max_num_fields=200):
+    try:
+        fields = parse_qsl(body.decode("utf-8", "replace"), max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        raise told(400, "This form cannot be read", "Nothing was done. Open the page again.") from None
+    for name, value in fields:
         found[name] = f"{found[name]} {value}" if name == "line" and name in found else value
     return found
 

@@ -18,7 +18,8 @@ from bhi_fhir.web.acting import Act, Form, Place
 from bhi_fhir.web.granted import Granted
 from bhi_fhir.web.launch import Launches, read_form, same_origin
 from bhi_fhir.web.pages import style
-from bhi_fhir.web.pages.shown import PageRoute, frames, told
+from bhi_fhir.web.pages.html import frames
+from bhi_fhir.web.pages.shown import PageRoute, told
 from bhi_fhir.web.signed_in import PersonsOffice, office_of
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

@@ -140,10 +140,10 @@ class Filter:
         """What is not understood does not filter."""
         return cls(
             status=given.get("status", "") if given.get("status") in STATUSES else "",
-            within=_number(given.get("within", "")),
+            within=number(given.get("within", "")),
             element=given.get("element", "")[:40],
             review=given.get("review") == "1",
-            silent=_number(given.get("silent", "")),
+            silent=number(given.get("silent", "")),
             stuck=given.get("stuck") == "1",
             sort=given.get("sort", "") if given.get("sort") in SORTS else "status",
         )
@@ -162,7 +162,7 @@ class Filter:
         )
 
 
-def _number(text: str) -> int | None:
+def number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 4 else None
 
 
