@@ -30,12 +30,13 @@ from bhi_fhir.web import acting, service, session
 from bhi_fhir.web.acting import Act, Form, Place
 from bhi_fhir.web.granted import EVERYTHING
 from bhi_fhir.web.kept import Kept, LastSync
-from bhi_fhir.web.launch import ATTEMPT, failed, public_url, read_form, same_origin
+from bhi_fhir.web.launch import ATTEMPT, failed, not_too_often, public_url, read_form, same_origin
 from bhi_fhir.web.oauth_client import Attempt, Client, SignInRefused
 from bhi_fhir.web.pages.html import page
 from bhi_fhir.web.pages.rows import STATUSES, Filter, Row, as_csv, followed, number
 from bhi_fhir.web.pages.shown import PageRoute, told
 from bhi_fhir.web.people import Names, Patient
+from bhi_fhir.web.rates import Rates
 from bhi_fhir.web.session import Session, Sessions
 from bhi_fhir.web.signed_in import PersonsOffice, Reader
 
@@ -60,10 +61,11 @@ class Caseload:
     settings: Settings
     sessions: Sessions
     last: LastSync
+    rates: Rates
     names: dict[str, Patient] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, site: Site, sessions: Sessions, last: LastSync) -> Caseload | None:
+    def of(cls, site: Site, sessions: Sessions, last: LastSync, rates: Rates) -> Caseload | None:
         """None where the site does not use it. SiteError for anything wrong."""
         chosen = site.caseload
         if not chosen.issuer:
@@ -78,7 +80,7 @@ class Caseload:
             f"{public_url(site)}{_BASE}/callback",
             "/.well-known/openid-configuration",
         )
-        return cls(client, chosen, sessions, last)
+        return cls(client, chosen, sessions, last, rates)
 
     @property
     def idle(self) -> timedelta:
@@ -106,6 +108,7 @@ def _person(found: Session) -> Person:
 @router.get(f"{_BASE}/login")
 async def login(request: Request) -> Response:
     caseload = of(request)
+    await not_too_often(request, caseload.rates)
     try:
         server = await caseload.client.server(caseload.settings.issuer.rstrip("/"))
     except (ServerError, SignInRefused) as error:

@@ -158,7 +158,7 @@ async def _caller(found: Cds, request: Request) -> dict[str, Any]:
         issue = Issue("transient", "The keys of the client cannot be had at the moment.")
         raise Problem(503, issue, headers={"Retry-After": "30"}) from None
     request.state.caller = "cds client"
-    if wait := request.app.state.callers.rates.wait(claims["iss"]):
+    if wait := await request.app.state.callers.rates.wait(claims["iss"]):
         issue = Issue("throttled", "You call more often than the site allows.")
         raise Problem(429, issue, headers={"Retry-After": str(math.ceil(wait))})
     return claims

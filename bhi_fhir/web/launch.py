@@ -6,6 +6,7 @@ The EHR says in the address from which server it launches; that server is only l
 from __future__ import annotations
 
 import hmac
+import math
 import re
 import secrets
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from bhi_fhir.web.oauth_client import Attempt, Client, Configuration, Grant, Sig
 from bhi_fhir.web.pages.html import frames, page
 from bhi_fhir.web.pages.shown import PageRoute, told
 from bhi_fhir.web.pages.style import chosen_style
+from bhi_fhir.web.problems import Issue, Problem
+from bhi_fhir.web.rates import Rates
 from bhi_fhir.web.session import Sessions
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -46,10 +49,11 @@ class Launches:
     client: Client
     gates: dict[str, Gate]
     sessions: Sessions
+    rates: Rates
     idle: timedelta
 
     @classmethod
-    def of(cls, site: Site, sessions: Sessions) -> Launches | None:
+    def of(cls, site: Site, sessions: Sessions, rates: Rates) -> Launches | None:
         """None where the site does not use it. SiteError for anything wrong."""
         if not site.smart.client_id:
             return None
@@ -62,7 +66,7 @@ class Launches:
         gates = [Gate(each, [site.fhir.base_url, *site.fhir.aliases]) for each in (site.fhir.base_url, *site.smart.iss)]
         client = Client("smart", site.smart, f"{base}/callback", "/.well-known/smart-configuration")
         idle = timedelta(minutes=site.smart.idle_minutes)
-        return cls(client, {gate.base_url: gate for gate in gates}, sessions, idle)
+        return cls(client, {gate.base_url: gate for gate in gates}, sessions, rates, idle)
 
     async def find(self, request: Request, name: str) -> session.Session | None:
         if not _NAME.fullmatch(name):
@@ -91,6 +95,7 @@ def of(request: Request) -> Launches:
 async def launch(request: Request) -> Response:
     """From the EHR with `iss` and `launch`; from a person's bookmark with neither."""
     launches, query = of(request), request.query_params
+    await not_too_often(request, launches.rates)
     iss, handle = query.get("iss"), query.get("launch")
     if (iss is None) != (handle is None) or len(query.getlist("iss")) > 1:
         raise told(400, "This launch is not complete", "An EHR gives its address and a launch code, both once.")
@@ -110,6 +115,14 @@ async def launch(request: Request) -> Response:
     answer = RedirectResponse(launches.client.authorize_url(server, attempt, scope, **more), 302)
     session.set_secret(request, answer, secret)
     return answer
+
+
+async def not_too_often(request: Request, rates: Rates) -> None:
+    """Whoever begins a sign-in is nobody yet, and each is a row in the database: Problem 429 beyond the rate."""
+    address = request.client.host if request.client else ""
+    if wait := await rates.wait(f"sign-ins from {address}"):
+        issue = Issue("throttled", "Too many sign-ins were begun from your address. Try again shortly.")
+        raise Problem(429, issue, headers={"Retry-After": str(math.ceil(wait))})
 
 
 def _ours(launches: Launches, iss: str) -> str:

@@ -19,35 +19,16 @@ import sqlalchemy as sa
 from starlette.requests import Request
 from starlette.responses import Response
 
+from bhi_fhir.delivery import tables
 from bhi_fhir.delivery.ledger import Ledger
 from bhi_fhir.delivery.seal import Seal
-from bhi_fhir.delivery.writer import alone
 from bhi_fhir.errors import SiteError
 
 COOKIE = "__Host-bhi-fhir"
 LONGEST = timedelta(hours=9)
 """A shift: so long does a session live, however much it is used."""
 
-_metadata = sa.MetaData()
-_sessions = sa.Table(
-    "web_sessions",
-    _metadata,
-    sa.Column("key", sa.String(64), primary_key=True),
-    sa.Column("site", sa.String(64), nullable=False),
-    sa.Column("kind", sa.String(12), nullable=False),
-    sa.Column("browser", sa.String(64), nullable=False),
-    sa.Column("until", sa.DateTime(timezone=True), nullable=False),
-    sa.Column("ends", sa.DateTime(timezone=True), nullable=False),
-    sa.Column("sealed", sa.LargeBinary, nullable=False),
-    sa.Index("web_sessions_of_a_browser", "site", "browser", "kind"),
-)
-_seen = sa.Table(
-    "web_seen",
-    _metadata,
-    sa.Column("key", sa.String(64), primary_key=True),
-    sa.Column("until", sa.DateTime(timezone=True), nullable=False),
-)
-"""What may come once: the digest of a token's issuer and jti."""
+_sessions, _seen = tables.sessions, tables.seen
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -69,11 +50,6 @@ class Sessions:
     def __init__(self, ledger: Ledger, seal: Seal, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.engine = ledger.engine
         self._site, self._seal, self._now = ledger.site, seal, now
-        try:
-            with alone(self.engine, "web sessions"):
-                _metadata.create_all(self.engine)
-        except sa.exc.SQLAlchemyError as error:
-            raise SiteError(f"[delivery] ledger: the database cannot be used ({type(error).__name__}).") from None
 
     async def open(self, kind: str, browser: str, data: dict[str, Any], idle: timedelta, name: str = "") -> str:
         """A new row for the browser with this secret; its name."""
@@ -176,15 +152,16 @@ class Sessions:
         def insert() -> bool:
             with self.engine.begin() as db:
                 db.execute(sa.delete(_seen).where(_seen.c.until < self._now()))
-                known = db.execute(sa.select(_seen.c.key).where(_seen.c.key == digest(what))).first()
-                if known is None:
+                if db.execute(sa.select(_seen.c.key).where(_seen.c.key == digest(what))).first():
+                    return False
+                try:
                     db.execute(sa.insert(_seen).values(key=digest(what), until=until))
-            return known is None
+                except sa.exc.IntegrityError:  # another worker's came at the same moment
+                    db.rollback()
+                    return False
+            return True
 
-        try:
-            return await asyncio.to_thread(insert)
-        except sa.exc.IntegrityError:  # another worker's came at the same moment
-            return False
+        return await self._run(insert)
 
     def _mine(self, kind: str, name: str, browser: str) -> sa.ColumnElement[bool]:
         c = _sessions.c

@@ -266,15 +266,6 @@ key_env = "KEY_B"
         assert ask(client, **{"x-api-key": other}).status_code == 400
 
 
-def test_a_rate_is_kept_over_time() -> None:
-    now = [0.0]
-    rates = Rates(60, clock=lambda: now[0])
-    assert [rates.wait("a") for _ in range(30)] == [0.0] * 30
-    assert rates.wait("a") == pytest.approx(1.0)
-    now[0] += 10
-    assert [rates.wait("a") == 0.0 for _ in range(11)] == [True] * 10 + [False]
-
-
 @pytest.mark.parametrize(
     ("granted", "wanted", "covers"),
     [("system/*.cruds", "system/Patient.rs", True), ("system/Patient.r system/*.s", "system/Patient.rs", True),
@@ -365,5 +356,5 @@ def test_an_open_service_answers_only_to_the_name_of_this_machine(tmp_path: Path
 )
 def test_what_cannot_be_used_is_said_by_its_key(tmp_path: Path, extra: str, named: str) -> None:
     with pytest.raises(SiteError) as refused:
-        Callers.of(load_site(site(tmp_path, extra)), tmp_path)
+        Callers.of(load_site(site(tmp_path, extra)), tmp_path, Rates(0))
     assert named in str(refused.value)

@@ -39,7 +39,9 @@ class PageRoute(APIRoute):
             except Told as said:
                 return _error(request, said)
             except Problem as problem:
-                return _error(request, Told(problem.status, "This cannot be shown", problem.issues[0].sentence))
+                shown = _error(request, Told(problem.status, "This cannot be shown", problem.issues[0].sentence))
+                shown.headers.update(problem.headers)
+                return shown
             except ServerError:
                 return _error(
                     request,
