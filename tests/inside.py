@@ -18,7 +18,7 @@ from served import running
 
 from bhi_fhir.web.app import create_app
 from bhi_fhir.web.granted import wanted
-from bhi_fhir.web.session import COOKIE, digest, new_secret
+from bhi_fhir.web.session import COOKIE, new_secret
 
 SITE = """
 [serve]
@@ -94,7 +94,7 @@ def inside(fhir_server: str, folder: Path, *stems: str, now: datetime = NOW) -> 
         app = create_app(hospital.folder)
         sessions, secret = app.state.launches.sessions, new_secret()
         said = {"person": PERSON, "groups": ["team"], "csrf": CSRF}
-        asyncio.run(sessions.open("caseload", secret, said, IDLE, name=digest(secret)))
+        asyncio.run(sessions.open("caseload", secret, said, IDLE))
         launch = asyncio.run(sessions.open("launch", secret, launch_of(hospital, hospital.patients[0]), IDLE))
         key = app.state.caseload.last.key(hospital.patients[0])
         with running(app) as client:

@@ -199,10 +199,13 @@ async def prepare(place: Place, form: Form | None) -> Response:
 
 
 def _mark(month: PatientMonth) -> str:
-    """A digest of what would be done, so that what is confirmed is what was shown."""
     lines = month.decision.lines if month.decision else ()
-    said = (month.patient, month.month, lines, [(d.identifier, d.outcome) for d in month.delivered])
-    return hashlib.sha256(repr(said).encode()).hexdigest()
+    return _digest(month.patient, month.month, lines, [(d.identifier, d.outcome) for d in month.delivered])
+
+
+def _digest(*shown: object) -> str:
+    """Of what would be done, so that what is confirmed is what was shown."""
+    return hashlib.sha256(repr(shown).encode()).hexdigest()
 
 
 # -- approving and attesting -------------------------------------------------------------------------
@@ -214,11 +217,12 @@ async def approve(place: Place, form: Form | None) -> Response:
             await office.reader.know(place.patient)
             who = _who(office, place)
             _may(place, "approve", office, who)
-            lines = months.drafts(await office.to_thread(office.ledger.lines, place.patient, place.month))
-            free = [each for each in lines if each.can_be_approved]
+            lines = await office.to_thread(office.ledger.lines, place.patient, place.month)
+            free = [each for each in months.drafts(lines) if each.can_be_approved]
+            mark = _digest(place.patient, [(line.identifier, line.state, line.draft.content) for line in lines])
             outcomes = None
             if form is not None:
-                _same(form, who, "approve")
+                _same(form, who, mark)
                 chosen = [each.identifier for each in free if each.identifier in form.get("line", "").split()]
                 if not chosen:
                     raise told(400, "No line was chosen", "Choose the lines to approve. Nothing was done.")
@@ -229,7 +233,7 @@ async def approve(place: Place, form: Form | None) -> Response:
             "title": "Lines are approved" if outcomes is not None else "Approve lines",
             "free": free,
             "outcomes": outcomes,
-            "mark": "approve",
+            "mark": mark,
         }
     return page("approve.html", context, frames=place.frames)
 
@@ -245,8 +249,9 @@ async def attest(place: Place, requirement: str, form: Form | None) -> Response:
             decision = next((d for d, _ in decided.decisions if d.patient == place.patient), None)
             if decision is None:
                 raise told(409, "Nothing can be attested", "The record is merged or not readable.")
-            because, reference = _reason(form, who)
             try:
+                mark = _digest(place.patient, await basis(office.client, decision, requirement, ""))
+                because, reference = _reason(form, who, mark)
                 rests_on = await basis(office.client, decision, requirement, reference)
             except UsageError as error:
                 raise told(400, "This cannot be attested", str(error)) from None
@@ -261,15 +266,15 @@ async def attest(place: Place, requirement: str, form: Form | None) -> Response:
             "done": form is not None,
             "requirement": requirement,
             "label": label(requirement),
-            "mark": "attest",
+            "mark": mark,
         }
     return page("attest.html", context, frames=place.frames)
 
 
-def _reason(form: Form | None, who: Patient) -> tuple[str, str]:
+def _reason(form: Form | None, who: Patient, mark: str) -> tuple[str, str]:
     if form is None:
         return "", ""
-    _same(form, who, "attest")
+    _same(form, who, mark)
     because, reference = (form.get(name, "").strip()[:_LONGEST] for name in ("because", "reference"))
     if not because or not reference:
         raise told(400, "Something is missing", "Give a reason and where it can be found. Nothing was done.")

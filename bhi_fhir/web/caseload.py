@@ -30,7 +30,7 @@ from bhi_fhir.web import acting, service, session
 from bhi_fhir.web.acting import Act, Form, Place
 from bhi_fhir.web.granted import EVERYTHING
 from bhi_fhir.web.kept import Kept, LastSync
-from bhi_fhir.web.launch import ATTEMPT, failed, not_too_often, public_url, read_form, same_origin
+from bhi_fhir.web.launch import ATTEMPT, close_browser, failed, not_too_often, public_url, read_form, same_origin
 from bhi_fhir.web.oauth_client import Attempt, Client, SignInRefused
 from bhi_fhir.web.pages.html import page
 from bhi_fhir.web.pages.rows import STATUSES, Filter, Row, as_csv, followed, number
@@ -87,7 +87,7 @@ class Caseload:
         return timedelta(minutes=self.settings.idle_minutes)
 
     async def find(self, secret: str) -> Session | None:
-        return await self.sessions.find(_KIND, session.digest(secret), secret, self.idle) if secret else None
+        return await self.sessions.find(_KIND, "", secret, self.idle) if secret else None
 
 
 def of(request: Request) -> Caseload:
@@ -134,6 +134,7 @@ async def callback(request: Request) -> Response:
         raise told(403, "You were not let in", "The sign-in was not completed.")
     try:
         server = await caseload.client.server(caseload.settings.issuer.rstrip("/"))
+        caseload.client.check_sender(server, query.get("iss"))
         grant = await caseload.client.redeem(server, query["code"], attempt.data["verifier"])
         claims = await caseload.client.claims(server, grant.id_token or "", attempt.data["nonce"])
     except (ServerError, SignInRefused) as error:
@@ -149,10 +150,10 @@ async def callback(request: Request) -> Response:
         "issuer": str(claims["iss"]),
         "token": str(claims.get("jti") or "")[:200],
     }
-    await caseload.sessions.close_all(secret)
+    await close_browser(request, caseload.sessions, secret)
     secret = session.new_secret()
     data = {"person": said, "groups": sorted(groups), "csrf": secrets.token_urlsafe(32)}
-    await caseload.sessions.open(_KIND, secret, data, caseload.idle, name=session.digest(secret))
+    await caseload.sessions.open(_KIND, secret, data, caseload.idle)
     answer = RedirectResponse(_BASE, 303)
     session.set_secret(request, answer, secret)
     return answer
@@ -164,14 +165,26 @@ def _groups(claim: object) -> set[str]:
 
 @router.post(f"{_BASE}/logout")
 async def logout(request: Request) -> Response:
+    """Closes all that this browser has open here. The hospital's own sign-in goes on, unless the person ends it."""
     caseload, form = of(request), await read_form(request)
-    found = await caseload.find(session.secret_of(request))
+    secret = session.secret_of(request)
+    found = await caseload.find(secret)
     if found is not None:
         same_origin(request, found, form)
-        await caseload.sessions.close(found)
-    answer = page("goodbye.html", {"title": "Signed out"})
+        await close_browser(request, caseload.sessions, secret)
+    answer = page("goodbye.html", {"title": "Signed out", "elsewhere": await _end_session(caseload)})
     session.drop_secret(request, answer)
     return answer
+
+
+async def _end_session(caseload: Caseload) -> str:
+    """Where the hospital's sign-in ends; "" where it does not say."""
+    try:
+        server = await caseload.client.server(caseload.settings.issuer.rstrip("/"))
+    except (ServerError, SignInRefused):
+        return ""
+    where, asked = server.end_session_endpoint, urlencode({"client_id": caseload.settings.client_id})
+    return f"{where}{'&' if '?' in where else '?'}{asked}" if where else ""
 
 
 # -- the list ----------------------------------------------------------------------------------------

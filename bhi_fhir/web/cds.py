@@ -87,7 +87,12 @@ async def services(request: Request) -> dict[str, Any]:
 )
 async def patient_view(request: Request) -> Response:
     found, shared = of(request), service.of(request)
-    claims = await _caller(found, request)
+    until = asyncio.get_running_loop().time() + DEADLINE_S
+    try:
+        async with asyncio.timeout_at(until):
+            claims = await _caller(found, request)
+    except TimeoutError:
+        raise _no_keys() from None
     sent_json(request)
     call = _read(await request.body(), CdsCall)
     if call.hook != "patient-view":
@@ -110,7 +115,7 @@ async def patient_view(request: Request) -> Response:
         call.context.user_id[:200] or claims["iss"], call.context.user_id[:200], claims["iss"], claims["jti"][:200]
     )
     try:
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout_at(until):
             cards = await asyncio.to_thread(_cards, found, patient, shown, person)
     except TimeoutError:
         cards = [cds_cards.unknown(shown, "The answer would have come too late to wait for it.")]
@@ -155,13 +160,17 @@ async def _caller(found: Cds, request: Request) -> dict[str, Any]:
         issue = Issue("login", f"The client's token is refused: {refusal}.")
         raise Problem(401, issue, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'}) from None
     except ServerError:
-        issue = Issue("transient", "The keys of the client cannot be had at the moment.")
-        raise Problem(503, issue, headers={"Retry-After": "30"}) from None
+        raise _no_keys() from None
     request.state.caller = "cds client"
     if wait := await request.app.state.callers.rates.wait(claims["iss"]):
         issue = Issue("throttled", "You call more often than the site allows.")
         raise Problem(429, issue, headers={"Retry-After": str(math.ceil(wait))})
     return claims
+
+
+def _no_keys() -> Problem:
+    issue = Issue("transient", "The keys of the client cannot be had at the moment.")
+    return Problem(503, issue, headers={"Retry-After": "30"})
 
 
 def _read(body: bytes, kind: type[_T]) -> _T:

@@ -5,6 +5,7 @@ The EHR says in the address from which server it launches; that server is only l
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import math
 import re
@@ -38,6 +39,7 @@ _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _CODE = re.compile(r"[!-~]{1,4000}")
 _LAUNCH = re.compile(r"[!-~]{1,4000}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{20,64}")
+_REVOKING_S = 5.0
 _LONGEST_FORM, _MOST_FIELDS = 2**15, 200
 _ERROR = re.compile(r"[a-z_]{1,40}")
 
@@ -155,6 +157,7 @@ async def callback(request: Request) -> Response:
     kept = attempt.data
     try:
         server = await launches.client.server(kept["iss"])
+        launches.client.check_sender(server, query.get("iss"))
         grant = await launches.client.redeem(server, query["code"], kept["verifier"])
         person = await _person(launches, server, grant, kept)
     except (ServerError, SignInRefused) as error:
@@ -176,7 +179,7 @@ async def callback(request: Request) -> Response:
         "csrf": secrets.token_urlsafe(32),
         **tokens_of(grant),
     }
-    secret = await _own_browser(launches, secret, person)
+    secret = await _own_browser(request, secret, person)
     name = await launches.sessions.open(LAUNCH, secret, data, launches.idle)
     answer = RedirectResponse(f"/patient?at={name}", 303)
     session.set_secret(request, answer, secret)
@@ -210,18 +213,30 @@ async def _person(launches: Launches, server: Configuration, grant: Grant, kept:
     }
 
 
-async def _own_browser(launches: Launches, secret: str, person: dict[str, str]) -> str:
-    """The browser's secret, or a new one where somebody else may have been signed in: what they have open is closed."""
-    if person and await _was_mine(launches, secret, person):
-        return secret
-    await launches.sessions.close_all(secret)
-    return session.new_secret()
+async def _own_browser(request: Request, secret: str, person: dict[str, str]) -> str:
+    """A new secret for the browser that has signed in; what somebody else may have open there is closed."""
+    sessions = of(request).sessions
+    fresh = session.new_secret()
+    if person and await _was_mine(sessions, secret, person):
+        await sessions.move(secret, fresh)
+    else:
+        await close_browser(request, sessions, secret)
+    return fresh
 
 
-async def _was_mine(launches: Launches, secret: str, person: dict[str, str]) -> bool:
+async def _was_mine(sessions: Sessions, secret: str, person: dict[str, str]) -> bool:
     """Another issuer's sign-in (the caseload's) cannot be compared, and stays."""
-    others = [each.data["person"] for each in await launches.sessions.of_browser(secret) if each.kind != ATTEMPT]
+    others = [each.data["person"] for each in await sessions.of_browser(secret) if each.kind != ATTEMPT]
     return all(other and (other["issuer"] != person["issuer"] or other["sub"] == person["sub"]) for other in others)
+
+
+async def close_browser(request: Request, sessions: Sessions, secret: str) -> None:
+    """All that a browser has open is closed, and its tokens are given back."""
+    opened = await sessions.of_browser(secret)
+    await sessions.close_all(secret)
+    launches: Launches | None = request.app.state.launches
+    if launches is not None:
+        await asyncio.gather(*(_revoked(launches, each.data) for each in opened if each.kind == LAUNCH))
 
 
 @router.post("/logout")
@@ -234,15 +249,16 @@ async def logout(request: Request) -> Response:
         same_origin(request, found, form)
         await launches.sessions.close(found)
         await _revoked(launches, found.data)
-    return page("goodbye.html", {"title": "Signed out"}, frames=frames(request))
+    return page("goodbye.html", {"title": "Signed out", "elsewhere": ""}, frames=frames(request))
 
 
 async def _revoked(launches: Launches, data: dict[str, Any]) -> None:
     try:
-        server = await launches.client.server(data["iss"])
-        for kind in ("refresh", "access"):
-            await launches.client.revoke(server, data[kind], f"{kind}_token")
-    except (ServerError, SignInRefused):
+        async with asyncio.timeout(_REVOKING_S):
+            server = await launches.client.server(data["iss"])
+            for kind in ("refresh", "access"):
+                await launches.client.revoke(server, data[kind], f"{kind}_token")
+    except (TimeoutError, ServerError, SignInRefused):
         logs.event("not revoked", because="the authorization server does not take the tokens back")
 
 

@@ -209,6 +209,12 @@ class Client:
         mark = "&" if "?" in server.authorization_endpoint else "?"
         return f"{server.authorization_endpoint}{mark}{urlencode(asked)}"
 
+    @staticmethod
+    def check_sender(server: Configuration, iss: str | None) -> None:
+        """RFC 9207: a server that says who it is is the one that was asked. SignInRefused for another."""
+        if iss is not None and server.issuer and iss != server.issuer:
+            raise SignInRefused("The answer comes from another server than was asked.")
+
     async def redeem(self, server: Configuration, code: str, verifier: str) -> Grant:
         form = {"code": code, "redirect_uri": self.redirect_uri, "code_verifier": verifier}
         return await self._ask(server, {"grant_type": "authorization_code", **form})

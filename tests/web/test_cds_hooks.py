@@ -135,6 +135,30 @@ def test_what_takes_too_long_is_not_waited_for(cdss: Cdss, monkeypatch: pytest.M
     assert "too late" in card["detail"]
 
 
+def test_keys_that_come_slowly_are_not_waited_for_either(
+    cdss: Cdss, monkeypatch: pytest.MonkeyPatch, fhir_server: str
+) -> None:
+    import asyncio
+
+    from bhi_fhir.web.tokens import Keys
+
+    real = Keys._fetch
+
+    async def slow(self: Keys) -> Any:
+        await asyncio.sleep(0.8)
+        return await real(self)
+
+    monkeypatch.setattr(Keys, "_fetch", slow)
+    with running(create_app(cdss.hospital.folder, is_open=True)) as client:
+        late = Cdss(client, cdss.hospital)
+        began = time.perf_counter()
+        answer = late.ask(cdss.hospital.patients[0])
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
+        assert time.perf_counter() - began < 0.6
+        time.sleep(0.8)
+        assert late.ask(cdss.hospital.patients[0]).status_code == 200
+
+
 def test_a_record_that_could_not_be_read_is_said_to_be_unknown(cdss: Cdss, monkeypatch: pytest.MonkeyPatch) -> None:
     from bhi_fhir.web.kept import Kept, LastSync, Month
 

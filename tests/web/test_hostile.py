@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from inside import CSRF, Inside, inside
+from inside import CSRF, IDLE, PERSON, Inside, inside, launch_of
+from make_examples import MONTH
+
+from bhi_fhir.web.session import COOKIE, new_secret
 
 pytestmark = pytest.mark.server
 
@@ -125,3 +130,79 @@ def test_a_body_beside_a_patient_is_short(within: Inside) -> None:
     headers = {"content-type": "application/json", "x-api-key": "x" * 40}
     answer = within.http.post("/fhir/Patient/1/$evaluate-bhi?month=2026-09", content=deep, headers=headers)
     assert answer.status_code == 401
+
+
+# -- forged acts ---------------------------------------------------------------------------------------
+
+
+def fields(answer: httpx.Response) -> dict[str, str]:
+    """The hidden fields of the form that was shown."""
+    return dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', answer.text))
+
+
+def test_a_line_that_changed_since_it_was_shown_is_not_approved(within: Inside) -> None:
+    shown = within.get("/caseload/patient/approve", of=within.key)
+    form, patient = fields(shown), within.hospital.patients[0]
+    (line,) = re.findall(r'name="line" value="([^"]+)"', shown.text)
+    ledger = within.app.state.caseload.last.ledger
+    before = next(each for each in ledger.lines(patient, MONTH) if each.identifier == line)
+    now = replace(before, draft=replace(before.draft, content={**before.draft.content, "quantity": {"value": 9}}))
+    ledger.put(patient, [now])
+    answer = within.post("/caseload/patient/approve", **{**form, "line": line})
+    assert (answer.status_code, heading(answer)) == (409, "The record has changed")
+    ledger.put(patient, [before])
+    assert within.hospital.drafts()["99492"]["status"] == "planned"
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [({"csrf": "x"}, 403), ({"patient": "Patient/other"}, 409), ({"name": "Eve"}, 409), ({"born": ""}, 409),
+     ({"line": "made-up"}, 400), ({"mark": "approve"}, 409), ({"month": "2026-08"}, 404)],
+)  # fmt: skip
+def test_a_forged_approval_approves_nothing(within: Inside, change: dict[str, str], status: int) -> None:
+    shown = within.get("/caseload/patient/approve", of=within.key)
+    (line,) = re.findall(r'name="line" value="([^"]+)"', shown.text)
+    answer = within.post("/caseload/patient/approve", **{**fields(shown), "line": line, **change})
+    assert answer.status_code == status
+    assert within.hospital.drafts()["99492"]["status"] == "planned"
+
+
+def test_a_line_of_another_patient_is_not_approved(within: Inside) -> None:
+    other = within.app.state.caseload.last.key(within.hospital.patients[1])
+    shown = within.get("/caseload/patient/approve", of=within.key)
+    (line,) = re.findall(r'name="line" value="([^"]+)"', shown.text)
+    form = {**fields(shown), "of": other, "line": line}
+    assert within.post("/caseload/patient/approve", **form).status_code == 409
+    assert within.hospital.drafts()["99492"]["status"] == "planned"
+
+
+def test_nobody_vouches_with_another_patients_record(within: Inside) -> None:
+    open_one = within.get("/caseload/patient/attest", of=within.key, requirement="outreach")
+    assert open_one.status_code == 200
+    for reference in (within.hospital.own("Encounter/rosa-work-1"), within.hospital.patients[1]):
+        form = {**fields(open_one), "because": "seen", "reference": reference}
+        answer = within.post("/caseload/patient/attest", **form)
+        assert (answer.status_code, heading(answer)) == (400, "This cannot be attested")
+        assert "not this patient" in answer.text
+
+
+def test_whoever_signs_out_of_the_list_leaves_nothing_open_and_no_token(
+    within: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions, secret = within.app.state.launches.sessions, new_secret()
+    data = launch_of(within.hospital, within.hospital.patients[0])
+    launch = asyncio.run(sessions.open("launch", secret, data, IDLE))
+    asyncio.run(sessions.open("caseload", secret, {"person": PERSON, "groups": ["team"], "csrf": CSRF}, IDLE))
+    given_back = []
+
+    async def revoked(launches: object, data: dict[str, str]) -> None:
+        given_back.append(data["access"])
+
+    monkeypatch.setattr("bhi_fhir.web.launch._revoked", revoked)
+    cookie = {"cookie": f"{COOKIE}={secret}"}
+    assert within.http.get(f"/patient?at={launch}", headers=cookie).status_code == 200
+    answer = within.http.post("/caseload/logout", data={"csrf": CSRF}, headers=cookie)
+    assert (answer.status_code, "Max-Age=0" in answer.headers["set-cookie"]) == (200, True)
+    assert given_back == ["SECRET-access"]
+    assert within.http.get(f"/patient?at={launch}", headers=cookie).status_code == 401
+    assert within.http.get("/caseload", headers=cookie).status_code == 303
