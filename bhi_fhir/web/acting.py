@@ -24,13 +24,13 @@ from bhi_fhir.jobs.attesting import basis
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.month_work import MonthWork, PatientMonth
 from bhi_fhir.jobs.one_patient import decide_patient
+from bhi_fhir.jobs.people import Patient
 from bhi_fhir.jobs.telling import label
 from bhi_fhir.web import asked
 from bhi_fhir.web.pages import month as months
 from bhi_fhir.web.pages.course import ticks
 from bhi_fhir.web.pages.html import page
 from bhi_fhir.web.pages.shown import told
-from bhi_fhir.web.people import Patient
 from bhi_fhir.web.service import Service
 from bhi_fhir.web.session import Session
 from bhi_fhir.web.signed_in import PersonsOffice
