@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlencode
 
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from bhi_fhir.delivery.settle import release
@@ -27,6 +28,7 @@ from bhi_fhir.jobs.one_patient import decide_patient
 from bhi_fhir.jobs.people import Patient
 from bhi_fhir.jobs.telling import label
 from bhi_fhir.web import asked
+from bhi_fhir.web.launch import read_form, same_origin
 from bhi_fhir.web.pages import month as months
 from bhi_fhir.web.pages.course import ticks
 from bhi_fhir.web.pages.html import page
@@ -77,6 +79,39 @@ class Place(ABC):
     @abstractmethod
     def context(self) -> dict[str, Any]:
         """What only this kind of place shows: how it is left, the EHR's style, whether the banner is full."""
+
+
+Step = Callable[[Place, Mapping[str, str], Form | None], Awaitable[Response]]
+"""An act at a place, with the fields of the address; without a form: what would be done."""
+
+Find = Callable[[Request, Mapping[str, str]], Awaitable[Place]]
+"""The place that a request names; Told for whoever may not be there."""
+
+
+def routes(router: APIRouter, base: str, find: Find, acts: Iterable[Act]) -> None:
+    """The page under `base`, and for each act its two steps: shown to a GET, done by the form that it holds."""
+
+    async def look(request: Request) -> Response:
+        return await show(await find(request, request.query_params))
+
+    router.add_api_route(base, look, methods=["GET"])
+    for each in acts:
+        _steps(router, f"{base}/{each}", find, _DONE_BY[each])
+
+
+def _steps(router: APIRouter, path: str, find: Find, act: Step) -> None:
+    async def shown(request: Request) -> Response:
+        return await act(await find(request, request.query_params), request.query_params, None)
+
+    async def done(request: Request) -> Response:
+        form = await read_form(request)
+        place = await find(request, form)
+        same_origin(request, place.session, form)
+        _confirmed_for(place, form)
+        return await act(place, form, form)
+
+    router.add_api_route(path, shown, methods=["GET"])
+    router.add_api_route(path, done, methods=["POST"])
 
 
 def month_asked(shared: Service, text: str | None) -> Desk:
@@ -131,7 +166,7 @@ def _may(place: Place, act: Act, office: PersonsOffice, who: Patient) -> None:
         raise told(403, "Nothing can be written here", why)
 
 
-def confirmed_for(place: Place, form: Form) -> None:
+def _confirmed_for(place: Place, form: Form) -> None:
     if form.get("patient") != place.patient:
         raise told(409, "This is another patient", "The form was for somebody else. Nothing was done.")
 
@@ -174,8 +209,7 @@ async def show(place: Place) -> Response:
 # -- preparing drafts --------------------------------------------------------------------------------
 
 
-async def prepare(place: Place, form: Form | None) -> Response:
-    """`form` None: what would be done."""
+async def _prepare(place: Place, given: Mapping[str, str], form: Form | None) -> Response:
     async with place.office() as office:
         with office.heard_for(place.patient) as audit:
             record = await office.reader.read(place.patient)
@@ -211,7 +245,7 @@ def _digest(*shown: object) -> str:
 # -- approving and attesting -------------------------------------------------------------------------
 
 
-async def approve(place: Place, form: Form | None) -> Response:
+async def _approve(place: Place, given: Mapping[str, str], form: Form | None) -> Response:
     async with place.office() as office:
         with office.heard_for(place.patient) as audit:
             await office.reader.know(place.patient)
@@ -238,8 +272,8 @@ async def approve(place: Place, form: Form | None) -> Response:
     return page("approve.html", context, frames=place.frames)
 
 
-async def attest(place: Place, requirement: str, form: Form | None) -> Response:
-    requirement = requirement[:60]
+async def _attest(place: Place, given: Mapping[str, str], form: Form | None) -> Response:
+    requirement = given.get("requirement", "")[:60]
     async with place.office() as office:
         with office.heard_for(place.patient) as audit:
             record = await office.reader.read(place.patient)
@@ -279,3 +313,6 @@ def _reason(form: Form | None, who: Patient, mark: str) -> tuple[str, str]:
     if not because or not reference:
         raise told(400, "Something is missing", "Give a reason and where it can be found. Nothing was done.")
     return because, reference
+
+
+_DONE_BY: dict[Act, Step] = {"prepare": _prepare, "approve": _approve, "attest": _attest}

@@ -25,7 +25,7 @@ from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.office import audit_of
 from bhi_fhir.settings import Caseload as Settings
 from bhi_fhir.web import acting, service, session
-from bhi_fhir.web.acting import Act, Form, Place
+from bhi_fhir.web.acting import Act, Place
 from bhi_fhir.web.granted import EVERYTHING
 from bhi_fhir.web.kept import LastSync
 from bhi_fhir.web.launch import ATTEMPT, close_browser, failed, not_too_often, public_url, read_form, same_origin
@@ -332,36 +332,4 @@ async def _place(request: Request, given: Mapping[str, str]) -> Place:
     )
 
 
-async def _written(request: Request) -> tuple[Place, Form]:
-    form = await read_form(request)
-    place = await _place(request, form)
-    same_origin(request, place.session, form)
-    acting.confirmed_for(place, form)
-    return place, form
-
-
-@router.get(f"{_BASE}/patient")
-async def patient(request: Request) -> Response:
-    return await acting.show(await _place(request, request.query_params))
-
-
-@router.get(f"{_BASE}/patient/approve")
-async def approve(request: Request) -> Response:
-    return await acting.approve(await _place(request, request.query_params), None)
-
-
-@router.post(f"{_BASE}/patient/approve")
-async def approve_confirmed(request: Request) -> Response:
-    return await acting.approve(*await _written(request))
-
-
-@router.get(f"{_BASE}/patient/attest")
-async def attest(request: Request) -> Response:
-    place = await _place(request, request.query_params)
-    return await acting.attest(place, request.query_params.get("requirement", ""), None)
-
-
-@router.post(f"{_BASE}/patient/attest")
-async def attest_confirmed(request: Request) -> Response:
-    place, form = await _written(request)
-    return await acting.attest(place, form.get("requirement", ""), form)
+acting.routes(router, f"{_BASE}/patient", _place, ("approve", "attest"))

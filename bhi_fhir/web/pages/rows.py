@@ -64,6 +64,11 @@ class Row:
         return STATUSES[self.status]
 
     @property
+    def besides(self) -> str:
+        """The first reason, where what is not documented does not say it already."""
+        return "" if plain(self.reason.partition(":")[0]) in self.elements else self.reason
+
+    @property
     def shown(self) -> str:
         return self.who.name or self.patient
 
