@@ -179,6 +179,61 @@ def test_a_care_manager_attests_what_is_not_documented(tab: Any, clinic_: Clinic
     assert "attested by Casey Manager" in tab.inner_text("main")
 
 
+def test_pages_that_end_a_request_are_sound(tab: Any, clinic_: Clinic) -> None:
+    signed_in(tab, clinic_)
+    for path in ("/nowhere", "/caseload/none", "/caseload?month=2026-13", "/caseload?month=1999-01", "/patient",
+                 "/callback", "/launch?iss=x", "/caseload/callback", "/caseload/patient?of=x"):  # fmt: skip
+        answer = tab.goto(f"{clinic_.url}{path}")
+        assert answer.status >= 400
+        assert tab.locator("h1").count() == 1, path
+        assert "Synthetic" not in tab.content()
+        sound(tab, clinic_)
+
+
+def test_signing_out_says_how_to_leave_the_hospitals_sign_in(tab: Any, clinic_: Clinic) -> None:
+    signed_in(tab, clinic_)
+    tab.get_by_text("Sign out").click()
+    assert tab.inner_text("h1") == "Signed out"
+    sound(tab, clinic_)
+    assert not [c for c in tab.context.cookies(clinic_.url) if c["name"] == "__Host-bhi-fhir"]
+    tab.get_by_text("Sign out there, too").click()
+    assert tab.url.startswith(clinic_.ehr.origin)
+
+
+@pytest.mark.parametrize("width", [1280, 820, 400])
+def test_the_list_fits_and_the_patient_stays_in_sight(tab: Any, clinic_: Clinic, width: int) -> None:
+    tab.set_viewport_size({"width": width, "height": 900})
+    signed_in(tab, clinic_)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    tab.evaluate("document.querySelector('.list').scrollLeft = 10000")
+    left = tab.evaluate("document.querySelector('.list tbody th a').getBoundingClientRect().left")
+    assert 0 <= left < 100
+    sound(tab, clinic_)
+
+
+def test_the_list_is_used_by_keyboard_alone(tab: Any, clinic_: Clinic) -> None:
+    signed_in(tab, clinic_)
+    reached = []
+    for _ in range(40):
+        tab.keyboard.press("Tab")
+        reached.append(tab.evaluate("document.activeElement.name || document.activeElement.innerText"))
+        if reached[-1] == "Maria Synthetic":
+            break
+    assert {"Skip to the content", "status", "within", "Show", "Download as CSV", "Last contact"} <= set(reached)
+    tab.keyboard.press("Enter")
+    tab.wait_for_load_state()
+    assert "Maria Synthetic" in tab.inner_text(".banner")
+
+
+def test_on_paper_the_open_code_stands_with_its_evidence(tab: Any, clinic_: Clinic) -> None:
+    signed_in(tab, clinic_)
+    tab.get_by_text("Maria Synthetic").click()
+    tab.emulate_media(media="print")
+    assert tab.get_by_text("Evidence:").first.is_visible()
+    assert not tab.locator("details.code:not([open]) .requirements").first.is_visible()
+    assert not tab.get_by_text("Sign out").is_visible()
+
+
 def test_every_view_is_in_the_audit_with_the_person(tab: Any, clinic_: Clinic) -> None:
     signed_in(tab, clinic_)
     tab.get_by_text("Maria Synthetic").click()
