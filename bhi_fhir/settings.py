@@ -163,8 +163,9 @@ class Serve(_Strict, frozen=True):
 
     `public_url`: how others reach it, such as https://bhi.example.org; drafts then name its ChargeItemDefinitions.
     `open_on_loopback`: without any authorisation, on this machine only. `threads`: decisions made side by side in
-    one worker; `waiting`: how many more may wait. `requests_per_minute`: of one caller, counted by each worker for
-    itself; 0 is no limit. `certificate_header`, `certificate_proxies`: the header in which the proxies with these
+    one worker; `waiting`: how many more may wait. `requests_per_minute`: of one caller, to all workers together;
+    `launches_per_minute`: sign-ins begun from one address, which behind a proxy is everybody's; 0 is no limit.
+    `certificate_header`, `certificate_proxies`: the header in which the proxies with these
     addresses tell the name of the caller's certificate.
     """
 
@@ -176,6 +177,7 @@ class Serve(_Strict, frozen=True):
     threads: Annotated[int, Meta(ge=1, le=64)] = 2
     waiting: Annotated[int, Meta(ge=0)] = 32
     requests_per_minute: Annotated[int, Meta(ge=0)] = 600
+    launches_per_minute: Annotated[int, Meta(ge=0)] = 600
     certificate_header: str = ""
     certificate_proxies: list[str] = []
     tls: Tls = Tls()

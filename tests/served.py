@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http.server
+import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import uvicorn
@@ -55,3 +58,26 @@ def served(folder: Path, extra: str = "", base_url: str = "", *, is_open: bool =
     """A client of the service of a site with these settings."""
     with running(create_app(site(folder, extra, base_url), is_open=is_open)) as client:
         yield client
+
+
+@contextmanager
+def published(*keys: Any) -> Iterator[str]:
+    """Where an EHR publishes its public keys, on a port of this machine."""
+    body = json.dumps({"keys": [key.as_dict(private=False) for key in keys]}).encode()
+
+    class Keys(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Keys)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/jwks.json"
+    finally:
+        server.shutdown()
+        server.server_close()

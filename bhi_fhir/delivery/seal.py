@@ -30,9 +30,10 @@ class Seal:
     def close(self, data: object) -> bytes:
         return self._fernet.encrypt(zlib.compress(msgspec.json.encode(data), 1))
 
-    def open(self, sealed: bytes) -> Any:
+    def open(self, sealed: bytes, kind: Any = Any) -> Any:
+        """What was closed, as this type."""
         try:
-            return msgspec.json.decode(zlib.decompress(self._fernet.decrypt(sealed)))
+            return msgspec.json.decode(zlib.decompress(self._fernet.decrypt(sealed)), type=kind)
         except InvalidToken:
             raise SiteError(
                 "[delivery] key_file or key_env: the ledger was encrypted with another key; give that one too."

@@ -4,7 +4,7 @@ What is sealed (seal.py) holds patient data; all else can be read by whoever loo
 code of which month of which pseudonym stands in which state.
 """
 
-from sqlalchemy import Boolean, Column, DateTime, Index, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import Boolean, Column, DateTime, Float, Index, Integer, LargeBinary, MetaData, String, Table
 
 metadata = MetaData()
 
@@ -73,3 +73,36 @@ attestations = Table(
     Index("attestations_of_a_patient_month", "site", "patient_key", "month"),
 )
 """`lapsed`: why it no longer holds, "" while it does. `sealed`: {by, on, because, reference, basis}."""
+
+# -- what the workers of the service share (web/) ----------------------------------------------------
+
+sessions = Table(
+    "web_sessions",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("site", String(64), nullable=False),
+    Column("kind", String(12), nullable=False),
+    Column("browser", String(64), nullable=False),
+    Column("until", DateTime(timezone=True), nullable=False),
+    Column("ends", DateTime(timezone=True), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("web_sessions_of_a_browser", "site", "browser", "kind"),
+)
+"""Who is signed in. `key`, `browser`: digests of what opens it; `sealed` holds tokens and whose page it is."""
+
+seen = Table(
+    "web_seen",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("until", DateTime(timezone=True), nullable=False),
+)
+"""What may come once: the digest of a token's issuer and jti."""
+
+buckets = Table(
+    "web_buckets",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("left", Float, nullable=False),
+    Column("at", Float, nullable=False),
+)
+"""How many calls a caller (`key`: a digest) had left at a moment, in seconds since 1970."""

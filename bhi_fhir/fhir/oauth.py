@@ -32,8 +32,8 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
 from bhi_fhir.errors import Unreachable, UsageError
-from bhi_fhir.fhir.connection import tls_context
-from bhi_fhir.fhir.gate import Gate, is_loopback, is_safe
+from bhi_fhir.fhir.exchange import error_code, exchange
+from bhi_fhir.fhir.gate import Gate, is_safe
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_S = 240
@@ -48,10 +48,8 @@ REFUSED_S = 30.0
 LONGEST_S = 24 * 3600.0
 MARGIN_S = 30.0
 DEADLINE_S = 30.0
-_MAX_BODY = 2**18
 _PUBLIC = frozenset({"kty", "crv", "x", "y", "n", "e", "kid", "alg", "use"})
 _TOKEN = re.compile(r"[!-~]{1,16000}")
-_ERROR_CODE = re.compile(r"[a-z_]{1,40}")
 
 # -- the client's own credential ---------------------------------------------------------------------
 
@@ -340,28 +338,9 @@ class BackendServices(httpx.Auth):
         headers: Mapping[str, str] | None = None,
         form: Mapping[str, str] | None = None,
     ) -> tuple[int, bytes]:
-        """Status and body of one request. A client of its own: this may be another host, and it is rare."""
-        here = is_loopback(url)
-        client = httpx.AsyncClient(
-            verify=(self._tls or tls_context()) if url.lower().startswith("https:") else False,
-            timeout=self._timeout_s,
-            follow_redirects=False,
-            trust_env=not here,
-            # Nothing is unpacked, so nothing can grow.
-            headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "bhi-fhir"},
+        return await exchange(
+            method, url, what, headers, form, task="No access token", timeout_s=self._timeout_s, tls=self._tls
         )
-        try:
-            async with client, client.stream(method, url, headers=headers, data=form) as response:
-                body = bytearray()
-                async for chunk in response.aiter_raw():
-                    body += chunk
-                    if len(body) > _MAX_BODY:
-                        raise _none(f"{what} answers with more than {_MAX_BODY} bytes")
-                return response.status_code, bytes(body)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError):
-            raise _none(f"no connection to {what} at {httpx.URL(url).host}", passing=True) from None
-        except (httpx.HTTPError, httpx.InvalidURL):  # not chained: it holds the form
-            raise _none(f"the connection to {what} broke", passing=True) from None
 
 
 class _Configuration(msgspec.Struct):
@@ -376,13 +355,8 @@ class _Said(msgspec.Struct):
     scope: Any = None
 
 
-class _Error(msgspec.Struct):
-    error: str = ""
-
-
 _decode_configuration = msgspec.json.Decoder(_Configuration).decode
 _decode_token = msgspec.json.Decoder(_Said).decode
-_decode_error = msgspec.json.Decoder(_Error).decode
 
 
 def _none(why: str, *, passing: bool = False) -> Unreachable:
@@ -390,12 +364,8 @@ def _none(why: str, *, passing: bool = False) -> Unreachable:
 
 
 def _refusal(status: int, body: bytes, advice: str) -> Unreachable:
-    """Only the error's code is repeated; its description is foreign text."""
-    try:
-        code = _decode_error(body).error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        code = ""
-    said = f"{status}, {code}" if _ERROR_CODE.fullmatch(code) else str(status)
+    code = error_code(body)
+    said = f"{status}, {code}" if code else str(status)
     if status // 100 == 3:
         return _none(f"the token endpoint redirects ({said}); put its final address into [fhir.auth] token_url")
     if status // 100 == 5 or status == 429:

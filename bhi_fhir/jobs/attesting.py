@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -17,6 +18,7 @@ from bhi_fhir.fhir.client import BhiClient
 from bhi_fhir.fhir.reading import read
 from bhi_fhir.jobs.desk import Desk
 
+_PATIENT = re.compile(r"Patient/[A-Za-z0-9.-]{1,64}")
 _REFERENCE = re.compile(r"[A-Z][A-Za-z]{2,39}/[A-Za-z0-9.-]{1,64}")
 
 
@@ -24,7 +26,7 @@ async def basis(client: BhiClient, decision: Decision, requirement: str, referen
     """A digest of what an attestation rests on: what the record says of the requirement, and what it refers to.
 
     `decision` was made without attestations. UsageError if the requirement is not one for review in this
-    month, or if `reference` names a resource that the server does not have.
+    month, or if `reference` names a resource that the server does not have, or another patient's.
     """
     found = [
         (candidate.code, finding.outcome, finding.because, finding.evidence)
@@ -38,18 +40,29 @@ async def basis(client: BhiClient, decision: Decision, requirement: str, referen
         raise UsageError(f"{requirement} is no review requirement of this month; open for review: {named}.")
     digest = hashlib.sha256(msgspec.json.encode(found))
     if _REFERENCE.fullmatch(reference):
-        digest.update(await _content(client, reference))
+        digest.update(await _content(client, reference, decision.patient))
     return digest.hexdigest()
 
 
-async def _content(client: BhiClient, reference: str) -> bytes:
+async def _content(client: BhiClient, reference: str, patient: str) -> bytes:
     """The resource without what every touch of the server changes."""
     try:
         resource = msgspec.json.decode(await read(client, reference))
     except Refused as refused:
         raise UsageError(f"The reference cannot be read on the server ({refused.status}).") from None
+    if _patient_of(resource) not in ("", patient):
+        raise UsageError("The reference is not this patient's.")
     resource.pop("meta", None)
     return msgspec.json.encode(resource, order="sorted")
+
+
+def _patient_of(resource: dict[str, Any]) -> str:
+    """Whose it is, as "Patient/id"; "" for what is nobody's, or says it in another way."""
+    if resource.get("resourceType") == "Patient":
+        return f"Patient/{resource.get('id')}"
+    said = [resource[name] for name in ("subject", "patient") if isinstance(resource.get(name), dict)]
+    found = _PATIENT.search(str(said[0].get("reference", ""))) if said else None
+    return found[0] if found else ""
 
 
 async def still_attested(

@@ -21,6 +21,7 @@ from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.drafting import delivery_drafts
 from bhi_fhir.jobs.office import Office
 from bhi_fhir.jobs.patient_record import ServerRecord
+from bhi_fhir.jobs.people import NOBODY, Names
 from bhi_fhir.mapping.source import Source
 
 
@@ -59,6 +60,7 @@ class MonthWork:
         office, desk = self.office, self.office.desk
         with office.heard_for(patient) as audit:
             late: list[PatientMonth] = []
+            who = NOBODY
             try:
                 record = await office.reader.read(patient)
                 for month in self.earlier:
@@ -66,10 +68,12 @@ class MonthWork:
                     if again.failed or any(d.outcome not in ("unchanged", "approved") for d in again.delivered):
                         late.append(again)
                 done = await self.month(desk, record)
+                who = Names.whose(record.sources, done.patient)
             except ServerError as error:
                 done = PatientMonth(patient, str(desk.month), failed=str(error))
             await office.to_thread(audit.commit)
-        kept = msgspec.to_builtins(done)
+        # Who it is stands in the ledger only, sealed, for people's lists: a report may end in a log.
+        kept = {**msgspec.to_builtins(done), "who": msgspec.to_builtins(who)}
         await office.to_thread(office.ledger.decided, self.run, patient, str(desk.month), kept)
         return done, late
 

@@ -4,15 +4,16 @@
     app.py           the app: its routers, and what stands around them
     service.py       what requests share: the site's desks, its server and ledger, the pool
     door.py          around every request: size and time limit, security headers, one log line, metrics
-    callers.py       who calls, and what they may (SMART v2 system scopes); tokens.py, rates.py
-    problems.py      errors as statuses and OperationOutcomes
+    callers.py       who calls, and what they may (SMART v2 system scopes); tokens.py
+    rates.py         how often, of all workers together
+    problems.py      errors as statuses, OperationOutcomes and pages
     pool.py          Python work beside the event loop
     media.py         content types; asked.py: what an evaluation is asked with
     evaluate.py conformance.py operations.py     the routers
     oauth_client.py  this service as a client of an authorization server; session.py: who is signed in
     launch.py        SMART App Launch; granted.py: what its scopes allow; signed_in.py: work with the person's token
     page.py          /patient; caseload.py: /caseload by kept.py (the last sync); acting.py: what both do
-    cds.py           CDS Hooks; cds_callers.py: whose; cds_cards.py: what it says
+    cds.py           CDS Hooks; cds_call.py: what is sent; cds_callers.py: whose; cds_cards.py: what it says
     pages/           what the pages show, templates and styles; visitors.py: what these open once
 
 A new router is one module with `router = APIRouter(...)` and one name in `app.ROUTERS`. It takes what it needs from

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlencode
 
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from bhi_fhir.delivery.settle import release
@@ -24,12 +25,14 @@ from bhi_fhir.jobs.attesting import basis
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.month_work import MonthWork, PatientMonth
 from bhi_fhir.jobs.one_patient import decide_patient
+from bhi_fhir.jobs.people import Patient
 from bhi_fhir.jobs.telling import label
 from bhi_fhir.web import asked
+from bhi_fhir.web.launch import read_form, same_origin
 from bhi_fhir.web.pages import month as months
 from bhi_fhir.web.pages.course import ticks
-from bhi_fhir.web.pages.shown import page, told
-from bhi_fhir.web.people import Patient
+from bhi_fhir.web.pages.html import page
+from bhi_fhir.web.pages.shown import told
 from bhi_fhir.web.service import Service
 from bhi_fhir.web.session import Session
 from bhi_fhir.web.signed_in import PersonsOffice
@@ -76,6 +79,39 @@ class Place(ABC):
     @abstractmethod
     def context(self) -> dict[str, Any]:
         """What only this kind of place shows: how it is left, the EHR's style, whether the banner is full."""
+
+
+Step = Callable[[Place, Mapping[str, str], Form | None], Awaitable[Response]]
+"""An act at a place, with the fields of the address; without a form: what would be done."""
+
+Find = Callable[[Request, Mapping[str, str]], Awaitable[Place]]
+"""The place that a request names; Told for whoever may not be there."""
+
+
+def routes(router: APIRouter, base: str, find: Find, acts: Iterable[Act]) -> None:
+    """The page under `base`, and for each act its two steps: shown to a GET, done by the form that it holds."""
+
+    async def look(request: Request) -> Response:
+        return await show(await find(request, request.query_params))
+
+    router.add_api_route(base, look, methods=["GET"])
+    for each in acts:
+        _steps(router, f"{base}/{each}", find, _DONE_BY[each])
+
+
+def _steps(router: APIRouter, path: str, find: Find, act: Step) -> None:
+    async def shown(request: Request) -> Response:
+        return await act(await find(request, request.query_params), request.query_params, None)
+
+    async def done(request: Request) -> Response:
+        form = await read_form(request)
+        place = await find(request, form)
+        same_origin(request, place.session, form)
+        _confirmed_for(place, form)
+        return await act(place, form, form)
+
+    router.add_api_route(path, shown, methods=["GET"])
+    router.add_api_route(path, done, methods=["POST"])
 
 
 def month_asked(shared: Service, text: str | None) -> Desk:
@@ -130,7 +166,7 @@ def _may(place: Place, act: Act, office: PersonsOffice, who: Patient) -> None:
         raise told(403, "Nothing can be written here", why)
 
 
-def confirmed_for(place: Place, form: Form) -> None:
+def _confirmed_for(place: Place, form: Form) -> None:
     if form.get("patient") != place.patient:
         raise told(409, "This is another patient", "The form was for somebody else. Nothing was done.")
 
@@ -173,8 +209,7 @@ async def show(place: Place) -> Response:
 # -- preparing drafts --------------------------------------------------------------------------------
 
 
-async def prepare(place: Place, form: Form | None) -> Response:
-    """`form` None: what would be done."""
+async def _prepare(place: Place, given: Mapping[str, str], form: Form | None) -> Response:
     async with place.office() as office:
         with office.heard_for(place.patient) as audit:
             record = await office.reader.read(place.patient)
@@ -198,26 +233,30 @@ async def prepare(place: Place, form: Form | None) -> Response:
 
 
 def _mark(month: PatientMonth) -> str:
-    """A digest of what would be done, so that what is confirmed is what was shown."""
     lines = month.decision.lines if month.decision else ()
-    said = (month.patient, month.month, lines, [(d.identifier, d.outcome) for d in month.delivered])
-    return hashlib.sha256(repr(said).encode()).hexdigest()
+    return _digest(month.patient, month.month, lines, [(d.identifier, d.outcome) for d in month.delivered])
+
+
+def _digest(*shown: object) -> str:
+    """Of what would be done, so that what is confirmed is what was shown."""
+    return hashlib.sha256(repr(shown).encode()).hexdigest()
 
 
 # -- approving and attesting -------------------------------------------------------------------------
 
 
-async def approve(place: Place, form: Form | None) -> Response:
+async def _approve(place: Place, given: Mapping[str, str], form: Form | None) -> Response:
     async with place.office() as office:
         with office.heard_for(place.patient) as audit:
             await office.reader.know(place.patient)
             who = _who(office, place)
             _may(place, "approve", office, who)
-            lines = months.drafts(await office.to_thread(office.ledger.lines, place.patient, place.month))
-            free = [each for each in lines if each.can_be_approved]
+            lines = await office.to_thread(office.ledger.lines, place.patient, place.month)
+            free = [each for each in months.drafts(lines) if each.can_be_approved]
+            mark = _digest(place.patient, [(line.identifier, line.state, line.draft.content) for line in lines])
             outcomes = None
             if form is not None:
-                _same(form, who, "approve")
+                _same(form, who, mark)
                 chosen = [each.identifier for each in free if each.identifier in form.get("line", "").split()]
                 if not chosen:
                     raise told(400, "No line was chosen", "Choose the lines to approve. Nothing was done.")
@@ -228,13 +267,13 @@ async def approve(place: Place, form: Form | None) -> Response:
             "title": "Lines are approved" if outcomes is not None else "Approve lines",
             "free": free,
             "outcomes": outcomes,
-            "mark": "approve",
+            "mark": mark,
         }
     return page("approve.html", context, frames=place.frames)
 
 
-async def attest(place: Place, requirement: str, form: Form | None) -> Response:
-    requirement = requirement[:60]
+async def _attest(place: Place, given: Mapping[str, str], form: Form | None) -> Response:
+    requirement = given.get("requirement", "")[:60]
     async with place.office() as office:
         with office.heard_for(place.patient) as audit:
             record = await office.reader.read(place.patient)
@@ -244,8 +283,9 @@ async def attest(place: Place, requirement: str, form: Form | None) -> Response:
             decision = next((d for d, _ in decided.decisions if d.patient == place.patient), None)
             if decision is None:
                 raise told(409, "Nothing can be attested", "The record is merged or not readable.")
-            because, reference = _reason(form, who)
             try:
+                mark = _digest(place.patient, await basis(office.client, decision, requirement, ""))
+                because, reference = _reason(form, who, mark)
                 rests_on = await basis(office.client, decision, requirement, reference)
             except UsageError as error:
                 raise told(400, "This cannot be attested", str(error)) from None
@@ -260,16 +300,19 @@ async def attest(place: Place, requirement: str, form: Form | None) -> Response:
             "done": form is not None,
             "requirement": requirement,
             "label": label(requirement),
-            "mark": "attest",
+            "mark": mark,
         }
     return page("attest.html", context, frames=place.frames)
 
 
-def _reason(form: Form | None, who: Patient) -> tuple[str, str]:
+def _reason(form: Form | None, who: Patient, mark: str) -> tuple[str, str]:
     if form is None:
         return "", ""
-    _same(form, who, "attest")
+    _same(form, who, mark)
     because, reference = (form.get(name, "").strip()[:_LONGEST] for name in ("because", "reference"))
     if not because or not reference:
         raise told(400, "Something is missing", "Give a reason and where it can be found. Nothing was done.")
     return because, reference
+
+
+_DONE_BY: dict[Act, Step] = {"prepare": _prepare, "approve": _approve, "attest": _attest}

@@ -11,10 +11,12 @@ from fastapi import APIRouter, FastAPI
 
 from bhi_fhir import __version__
 from bhi_fhir.jobs.desk import Desk
+from bhi_fhir.jobs.office import ledger_of
 from bhi_fhir.web import caseload, cds, conformance, documents, evaluate, launch, operations, page, problems, visitors
 from bhi_fhir.web.callers import Callers
 from bhi_fhir.web.door import Door
 from bhi_fhir.web.pool import Pool
+from bhi_fhir.web.rates import Rates, SharedBuckets
 from bhi_fhir.web.service import Service
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -28,8 +30,8 @@ ROUTERS: tuple[APIRouter, ...] = (
 )
 
 
-def create_app(site: Path, overrides: Iterable[str] = (), *, is_open: bool = False) -> FastAPI:
-    """The service of a site's folder. UsageError for anything wrong with it.
+def create_app(site: Path, overrides: Iterable[str] = (), *, is_open: bool = False, workers: int = 1) -> FastAPI:
+    """The service of a site's folder, as one of so many workers. UsageError for anything wrong with it.
 
     `is_open`: nobody is asked who calls; only for this machine (serve.py sees to that).
     """
@@ -42,10 +44,18 @@ def create_app(site: Path, overrides: Iterable[str] = (), *, is_open: bool = Fal
         lifespan=_lifespan,
         docs_url=None,  # these pages load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # such a redirect would lead where the request's Host says
     )
     app.state.service = Service(desk, Pool(serve.threads, serve.waiting))
-    app.state.callers = Callers.of(desk.site, desk.folder, is_open=is_open)
-    visitors.install(app, desk)
+    visited = visitors.expected(desk.site)
+    # One worker that nobody visits shares nothing, and needs no ledger to decide what it is sent.
+    ledger = ledger_of(desk) if visited or workers > 1 else None
+    if ledger:
+        app.state.service.stack.callback(ledger.close)
+    buckets = SharedBuckets(ledger) if ledger else None
+    app.state.callers = Callers.of(desk.site, desk.folder, Rates(serve.requests_per_minute, buckets), is_open=is_open)
+    if ledger and visited:
+        visitors.install(app, desk, ledger, Rates(serve.launches_per_minute, buckets))
     app.state.readiness = operations.Readiness()
     problems.install(app)
     for router in ROUTERS:

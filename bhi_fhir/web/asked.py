@@ -18,12 +18,15 @@ RECORD = "record"
 DEEPEST = 64
 """Levels of braces and brackets; FHIR's own resources have about ten."""
 
+_LONGEST_QUESTION = 2**14
+"""Bytes of a body that holds no record: it is read beside the other requests, not in the pool."""
+
 _ALIKE = bytes.maketrans(b"[]", b"{}")
 _NO_BRACKETS = bytes(c for c in range(256) if c not in b"{}[]")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BOM = b"\xef\xbb\xbf"
 _OPENS = ord("{")
-_MONTH = re.compile(r"20\d\d-(0[1-9]|1[0-2])")
+_MONTH = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])")
 _MONTHS = "a month such as 2026-03, from 2000-01 to 2099-12"
 
 
@@ -56,6 +59,8 @@ class Asked:
 def read(body: bytes, named: str | None, most_entries: int, *, whole: bool) -> Asked:
     """`named`: the month in the address. `whole`: the record must be in the body. Problem with the place."""
     body = body.removeprefix(_BOM)
+    if len(body) > _LONGEST_QUESTION and not whole:
+        raise bad("too-long", "The body is longer than a Parameters with a month can be.", status=413)
     if not body.strip() and not whole:
         return Asked(month(named))
     sent = _sent(body)

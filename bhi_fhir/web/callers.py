@@ -64,13 +64,13 @@ class Callers:
     proxies: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, site: Site, folder: Path, *, is_open: bool = False) -> Callers:
+    def of(cls, site: Site, folder: Path, rates: Rates, *, is_open: bool = False) -> Callers:
         """SiteError, which names the key, for what cannot be used."""
         serve = site.serve
         _check(serve)
         known = {name: Caller(name, Scopes.read(each.scope)) for name, each in serve.callers.items()}
         return cls(
-            rates=Rates(serve.requests_per_minute),
+            rates=rates,
             is_open=is_open,
             tokens=_tokens(serve),
             keys={
@@ -140,7 +140,7 @@ def may(*scopes: str) -> Callable[[Request], Awaitable[Caller]]:
         callers: Callers = request.app.state.callers
         found = await callers.identify(request)
         request.state.caller = _loggable(found.name)
-        if wait := callers.rates.wait(found.name):
+        if wait := await callers.rates.wait(found.name):
             issue = Issue("throttled", "You call more often than the site allows.")
             raise Problem(429, issue, headers={"Retry-After": str(math.ceil(wait))})
         if not found.scopes.cover(wanted):

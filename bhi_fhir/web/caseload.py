@@ -1,7 +1,7 @@
 """`/caseload`: the month at a glance for the care manager and the biller, behind the hospital's own sign-in.
 
-The list is that of the last sync and opens at once; a patient's page is read anew. Only patients of that sync's
-roster can be opened, and addresses name them by the ledger's pseudonym.
+The list is that of the last sync and opens at once, whatever the FHIR server does; a patient's page is read anew.
+Only patients of that sync's roster can be opened, and addresses name them by the ledger's pseudonym.
 """
 
 from __future__ import annotations
@@ -11,30 +11,29 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field, fields, replace
-from datetime import date, timedelta
+from dataclasses import dataclass, fields
+from datetime import date, datetime, timedelta
 from typing import Any, cast
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from bhi_fhir.audit import Person
+from bhi_fhir.audit import AuditLog, Person
 from bhi_fhir.errors import ServerError, SiteError
-from bhi_fhir.fhir.reading import search
 from bhi_fhir.jobs.desk import Desk
-from bhi_fhir.jobs.office import Office
+from bhi_fhir.jobs.office import audit_of
 from bhi_fhir.settings import Caseload as Settings
-from bhi_fhir.settings import Site
 from bhi_fhir.web import acting, service, session
-from bhi_fhir.web.acting import Act, Form, Place
+from bhi_fhir.web.acting import Act, Place
 from bhi_fhir.web.granted import EVERYTHING
-from bhi_fhir.web.kept import Kept, LastSync
-from bhi_fhir.web.launch import ATTEMPT, failed, public_url, read_form, same_origin
+from bhi_fhir.web.kept import LastSync
+from bhi_fhir.web.launch import ATTEMPT, close_browser, failed, not_too_often, public_url, read_form, same_origin
 from bhi_fhir.web.oauth_client import Attempt, Client, SignInRefused
-from bhi_fhir.web.pages.rows import STATUSES, Filter, Row, as_csv, followed
-from bhi_fhir.web.pages.shown import PageRoute, page, told
-from bhi_fhir.web.people import Names, Patient
+from bhi_fhir.web.pages.html import page
+from bhi_fhir.web.pages.rows import FROM_THE_TOP, STATUSES, Filter, Row, as_csv, followed, number, row
+from bhi_fhir.web.pages.shown import PageRoute, told
+from bhi_fhir.web.rates import Rates
 from bhi_fhir.web.session import Session, Sessions
 from bhi_fhir.web.signed_in import PersonsOffice, Reader
 
@@ -46,24 +45,23 @@ _ATTEMPT_LASTS = timedelta(minutes=10)
 _KEY = re.compile(r"[0-9a-f-]{36}")
 _CODE = re.compile(r"[!-~]{1,4000}")
 _PAGE = 50
-_NAMES_S = 1.5
-"""So long a list waits for names; then it shows references."""
-_MOST_NAMES = 20_000
 
 
 @dataclass
 class Caseload:
-    """`names`: of patients, by reference, as they were last seen by this worker."""
+    """The list of a site, and who may see it."""
 
     client: Client
     settings: Settings
     sessions: Sessions
     last: LastSync
-    names: dict[str, Patient] = field(default_factory=dict)
+    rates: Rates
+    log: AuditLog
 
     @classmethod
-    def of(cls, site: Site, sessions: Sessions, last: LastSync) -> Caseload | None:
+    def of(cls, desk: Desk, sessions: Sessions, last: LastSync, rates: Rates) -> Caseload | None:
         """None where the site does not use it. SiteError for anything wrong."""
+        site = desk.site
         chosen = site.caseload
         if not chosen.issuer:
             return None
@@ -77,14 +75,19 @@ class Caseload:
             f"{public_url(site)}{_BASE}/callback",
             "/.well-known/openid-configuration",
         )
-        return cls(client, chosen, sessions, last)
+        return cls(client, chosen, sessions, last, rates, audit_of(desk))
 
     @property
     def idle(self) -> timedelta:
         return timedelta(minutes=self.settings.idle_minutes)
 
+    async def viewed(self, by: Session, what: str) -> None:
+        """Nothing is shown that is not in the audit."""
+        person = _person(by)
+        await asyncio.to_thread(self.log.patient(None, person).viewed, person, what)
+
     async def find(self, secret: str) -> Session | None:
-        return await self.sessions.find(_KIND, session.digest(secret), secret, self.idle) if secret else None
+        return await self.sessions.find(_KIND, "", secret, self.idle) if secret else None
 
 
 def of(request: Request) -> Caseload:
@@ -105,6 +108,7 @@ def _person(found: Session) -> Person:
 @router.get(f"{_BASE}/login")
 async def login(request: Request) -> Response:
     caseload = of(request)
+    await not_too_often(request, caseload.rates)
     try:
         server = await caseload.client.server(caseload.settings.issuer.rstrip("/"))
     except (ServerError, SignInRefused) as error:
@@ -130,6 +134,7 @@ async def callback(request: Request) -> Response:
         raise told(403, "You were not let in", "The sign-in was not completed.")
     try:
         server = await caseload.client.server(caseload.settings.issuer.rstrip("/"))
+        caseload.client.check_sender(server, query.get("iss"))
         grant = await caseload.client.redeem(server, query["code"], attempt.data["verifier"])
         claims = await caseload.client.claims(server, grant.id_token or "", attempt.data["nonce"])
     except (ServerError, SignInRefused) as error:
@@ -145,10 +150,10 @@ async def callback(request: Request) -> Response:
         "issuer": str(claims["iss"]),
         "token": str(claims.get("jti") or "")[:200],
     }
-    await caseload.sessions.close_all(secret)
+    await close_browser(request, caseload.sessions, secret)
     secret = session.new_secret()
     data = {"person": said, "groups": sorted(groups), "csrf": secrets.token_urlsafe(32)}
-    await caseload.sessions.open(_KIND, secret, data, caseload.idle, name=session.digest(secret))
+    await caseload.sessions.open(_KIND, secret, data, caseload.idle)
     answer = RedirectResponse(_BASE, 303)
     session.set_secret(request, answer, secret)
     return answer
@@ -160,14 +165,26 @@ def _groups(claim: object) -> set[str]:
 
 @router.post(f"{_BASE}/logout")
 async def logout(request: Request) -> Response:
+    """Closes all that this browser has open here. The hospital's own sign-in goes on, unless the person ends it."""
     caseload, form = of(request), await read_form(request)
-    found = await caseload.find(session.secret_of(request))
+    secret = session.secret_of(request)
+    found = await caseload.find(secret)
     if found is not None:
         same_origin(request, found, form)
-        await caseload.sessions.close(found)
-    answer = page("goodbye.html", {"title": "Signed out"})
+        await close_browser(request, caseload.sessions, secret)
+    answer = page("goodbye.html", {"title": "Signed out", "elsewhere": await _end_session(caseload)})
     session.drop_secret(request, answer)
     return answer
+
+
+async def _end_session(caseload: Caseload) -> str:
+    """Where the hospital's sign-in ends; "" where it does not say."""
+    try:
+        server = await caseload.client.server(caseload.settings.issuer.rstrip("/"))
+    except (ServerError, SignInRefused):
+        return ""
+    where, asked = server.end_session_endpoint, urlencode({"client_id": caseload.settings.client_id})
+    return f"{where}{'&' if '?' in where else '?'}{asked}" if where else ""
 
 
 # -- the list ----------------------------------------------------------------------------------------
@@ -182,16 +199,12 @@ async def listed(request: Request) -> Response:
     given = dict(request.query_params)
     desk = acting.month_asked(shared, given.get("month"))
     chosen = Filter.read(given)
-    kept = await asyncio.to_thread(caseload.last.months, str(desk.month))
-    rows = _rows(kept, desk, shared.today())
-    wanted = chosen.choose(rows)
-    at = min(int(given["page"]), 10_000) if given.get("page", "").isascii() and given.get("page", "").isdigit() else 0
-    part = wanted[at * _PAGE : (at + 1) * _PAGE]
-    office = await shared.office_for(desk)
-    with office.heard_for("", _person(found)) as audit:
-        part = await _named(caseload, office, part)
-        await office.to_thread(audit.viewed, _person(found), f"{_BASE} {desk.month}")
     today = shared.today()
+    rows, read_at = await asyncio.to_thread(_rows, caseload, desk, today)
+    wanted = chosen.choose(rows)
+    at = number(given.get("page", "")) or 0
+    part = wanted[at * _PAGE : (at + 1) * _PAGE]
+    await caseload.viewed(found, f"{_BASE} {desk.month}")
     context = {
         "title": "Caseload",
         "site": shared.site.name,
@@ -206,9 +219,10 @@ async def listed(request: Request) -> Response:
         "tally": {said: sum(r.status == status for r in rows) for status, said in STATUSES.items()},
         "total": len(wanted),
         "filter": chosen,
+        "from_the_top": FROM_THE_TOP,
         "statuses": STATUSES,
         "elements": sorted({name for r in rows for name in r.elements}),
-        "read_at": max((k.read_at for k in kept), default=None),
+        "read_at": read_at,
         "zone": shared.site.zone,
         "address": _address(desk, chosen),
         "page": at,
@@ -217,9 +231,12 @@ async def listed(request: Request) -> Response:
     return page("caseload.html", context)
 
 
-def _rows(kept: list[Kept], desk: Desk, today: date) -> list[Row]:
+def _rows(caseload: Caseload, desk: Desk, today: date) -> tuple[list[Row], datetime | None]:
+    """The rows of the last sync, and when it read the last of them."""
+    found = caseload.last.months(str(desk.month), row)
     as_of = min(today, desk.month.last_day)
-    return [followed(each, as_of, desk.rules.values["remission_below"]) for each in kept]
+    low = desk.rules.values["remission_below"]
+    return [followed(each, as_of, low) for each in found], max((each.read_at for each in found), default=None)
 
 
 def _address(desk: Desk, chosen: Filter) -> Any:
@@ -238,11 +255,9 @@ async def sheet(request: Request) -> Response:
     caseload, shared = of(request), service.of(request)
     found = await _let_in(request)
     desk = acting.month_asked(shared, request.query_params.get("month"))
-    rows = _rows(await asyncio.to_thread(caseload.last.months, str(desk.month)), desk, shared.today())
-    office = await shared.office_for(desk)
-    audit = office.log.patient(None, _person(found))
-    await office.to_thread(audit.viewed, _person(found), f"{_BASE}/list.csv {desk.month}")
-    text = as_csv(Filter.read(dict(request.query_params)).choose(rows), str(desk.month), shared.today())
+    rows, _ = await asyncio.to_thread(_rows, caseload, desk, shared.today())
+    await caseload.viewed(found, f"{_BASE}/list.csv {desk.month}")
+    text = as_csv(Filter.read(dict(request.query_params)).choose(rows), desk.month, shared.today())
     headers = {"content-disposition": f'attachment; filename="caseload-{desk.month}.csv"'}
     return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
 
@@ -252,24 +267,6 @@ async def _let_in(request: Request) -> Session:
     if found is None:
         raise told(401, "Nobody is signed in here", "Open the caseload again and sign in.")
     return found
-
-
-async def _named(caseload: Caseload, office: Office, rows: list[Row]) -> list[Row]:
-    """With the names of the page's patients, asked for at once; without those that do not come in time."""
-    lacking = sorted({r.patient for r in rows} - caseload.names.keys())
-    if lacking:
-        try:
-            async with asyncio.timeout(_NAMES_S):
-                ids = ",".join(each.removeprefix("Patient/") for each in lacking)
-                found = await search(office.client, "Patient", {"_id": ids, "_count": str(_PAGE)})
-            if len(caseload.names) > _MOST_NAMES:
-                caseload.names.clear()
-            asked = set(lacking)
-            who = [Names.patient_of(body) for body in found.entries]
-            caseload.names |= {each.reference: each for each in who if each.reference in asked}
-        except (TimeoutError, ServerError):
-            pass  # the list is there without them, and each patient's page has the name
-    return [replace(r, who=caseload.names.get(r.patient, Patient())) for r in rows]
 
 
 # -- one patient -------------------------------------------------------------------------------------
@@ -335,36 +332,4 @@ async def _place(request: Request, given: Mapping[str, str]) -> Place:
     )
 
 
-async def _written(request: Request) -> tuple[Place, Form]:
-    form = await read_form(request)
-    place = await _place(request, form)
-    same_origin(request, place.session, form)
-    acting.confirmed_for(place, form)
-    return place, form
-
-
-@router.get(f"{_BASE}/patient")
-async def patient(request: Request) -> Response:
-    return await acting.show(await _place(request, request.query_params))
-
-
-@router.get(f"{_BASE}/patient/approve")
-async def approve(request: Request) -> Response:
-    return await acting.approve(await _place(request, request.query_params), None)
-
-
-@router.post(f"{_BASE}/patient/approve")
-async def approve_confirmed(request: Request) -> Response:
-    return await acting.approve(*await _written(request))
-
-
-@router.get(f"{_BASE}/patient/attest")
-async def attest(request: Request) -> Response:
-    place = await _place(request, request.query_params)
-    return await acting.attest(place, request.query_params.get("requirement", ""), None)
-
-
-@router.post(f"{_BASE}/patient/attest")
-async def attest_confirmed(request: Request) -> Response:
-    place, form = await _written(request)
-    return await acting.attest(place, form.get("requirement", ""), form)
+acting.routes(router, f"{_BASE}/patient", _place, ("approve", "attest"))

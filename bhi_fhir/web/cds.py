@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 from fastapi import APIRouter, Request
@@ -21,7 +21,8 @@ from bhi_fhir.errors import ServerError, SiteError
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.office import audit_of
 from bhi_fhir.views.common import UNREADABLE
-from bhi_fhir.web import cds_cards, logs, service
+from bhi_fhir.web import cds_cards, documents, logs, service
+from bhi_fhir.web.cds_call import CdsCall, CdsFeedback
 from bhi_fhir.web.cds_callers import CdsCallers
 from bhi_fhir.web.kept import Kept, LastSync
 from bhi_fhir.web.media import sent_json
@@ -29,34 +30,13 @@ from bhi_fhir.web.problems import Issue, Problem, bad
 from bhi_fhir.web.session import Sessions
 from bhi_fhir.web.tokens import Refusal
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(tags=["CDS Hooks"])
 
 ID = "bhi-month"
 _BASE = "/cds-services"
+_T = TypeVar("_T")
 DEADLINE_S = 0.4
 """CDS Hooks: "on the order of 500 ms"; the rest is the network's."""
-_MOST_FEEDBACK = 100
-
-
-class _Context(msgspec.Struct, rename="camel"):
-    patient_id: str
-    user_id: str = ""
-
-
-class _Call(msgspec.Struct, rename="camel"):
-    hook: str
-    hook_instance: str
-    context: _Context
-    fhir_server: str = ""
-
-
-class _Feedback(msgspec.Struct):
-    card: str
-    outcome: str
-
-
-class _Feedbacks(msgspec.Struct):
-    feedback: list[_Feedback]
 
 
 @dataclass
@@ -85,7 +65,7 @@ def of(request: Request) -> Cds:
     return cast(Cds, found)
 
 
-@router.get(_BASE)
+@router.get(_BASE, summary="What there is", responses=documents.CDS_SERVICES)
 async def services(request: Request) -> dict[str, Any]:
     of(request)
     described = {
@@ -98,12 +78,23 @@ async def services(request: Request) -> dict[str, Any]:
     return {"services": [described]}
 
 
-@router.post(f"{_BASE}/{ID}")
+@router.post(
+    f"{_BASE}/{ID}",
+    summary="The card of the patient whose chart is opened",
+    response_class=Response,
+    responses=documents.CDS_CARDS,
+    openapi_extra=documents.cds_body("CdsCall", documents.CDS_CALL),
+)
 async def patient_view(request: Request) -> Response:
     found, shared = of(request), service.of(request)
-    claims = await _caller(found, request)
+    until = asyncio.get_running_loop().time() + DEADLINE_S
+    try:
+        async with asyncio.timeout_at(until):
+            claims = await _caller(found, request)
+    except TimeoutError:
+        raise _no_keys() from None
     sent_json(request)
-    call = _read(await request.body(), _Call)
+    call = _read(await request.body(), CdsCall)
     if call.hook != "patient-view":
         raise bad("not-supported", "This service is for the hook patient-view.")
     site = shared.site
@@ -124,7 +115,7 @@ async def patient_view(request: Request) -> Response:
         call.context.user_id[:200] or claims["iss"], call.context.user_id[:200], claims["iss"], claims["jti"][:200]
     )
     try:
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout_at(until):
             cards = await asyncio.to_thread(_cards, found, patient, shown, person)
     except TimeoutError:
         cards = [cds_cards.unknown(shown, "The answer would have come too late to wait for it.")]
@@ -142,14 +133,18 @@ def _cards(found: Cds, patient: str, shown: cds_cards.Desk, person: Person) -> l
     return [cds_cards.card(shown, kept)]
 
 
-@router.post(f"{_BASE}/{ID}/feedback")
+@router.post(
+    f"{_BASE}/{ID}/feedback",
+    summary="What became of cards",
+    response_class=Response,
+    responses=documents.CDS_FEEDBACK,
+    openapi_extra=documents.cds_body("CdsFeedback", documents.CDS_SAID),
+)
 async def feedback(request: Request) -> Response:
     """What became of cards: counted in the log, by outcome only."""
     await _caller(of(request), request)
     sent_json(request)
-    sent = _read(await request.body(), _Feedbacks).feedback[:_MOST_FEEDBACK]
-    if any(each.outcome not in ("accepted", "overridden") for each in sent):
-        raise bad("value", "An outcome is accepted or overridden.")
+    sent = _read(await request.body(), CdsFeedback).feedback
     accepted = sum(each.outcome == "accepted" for each in sent)
     logs.event("cds feedback", because=f"{accepted} accepted, {len(sent) - accepted} overridden")
     return Response(status_code=200)
@@ -158,23 +153,27 @@ async def feedback(request: Request) -> Response:
 async def _caller(found: Cds, request: Request) -> dict[str, Any]:
     """Problem 401 for a token that does not count here."""
     site = service.of(request).site
-    endpoint = f"{site.serve.public_url.rstrip('/')}{request.url.path}"
+    endpoint = f"{site.serve.public_url.rstrip('/')}{request.scope['path']}"
     try:
         claims = await found.callers.claims(request.headers.get("authorization", ""), endpoint)
     except Refusal as refusal:
         issue = Issue("login", f"The client's token is refused: {refusal}.")
         raise Problem(401, issue, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'}) from None
     except ServerError:
-        issue = Issue("transient", "The keys of the client cannot be had at the moment.")
-        raise Problem(503, issue, headers={"Retry-After": "30"}) from None
+        raise _no_keys() from None
     request.state.caller = "cds client"
-    if wait := request.app.state.callers.rates.wait(claims["iss"]):
+    if wait := await request.app.state.callers.rates.wait(claims["iss"]):
         issue = Issue("throttled", "You call more often than the site allows.")
         raise Problem(429, issue, headers={"Retry-After": str(math.ceil(wait))})
     return claims
 
 
-def _read(body: bytes, kind: type[Any]) -> Any:
+def _no_keys() -> Problem:
+    issue = Issue("transient", "The keys of the client cannot be had at the moment.")
+    return Problem(503, issue, headers={"Retry-After": "30"})
+
+
+def _read(body: bytes, kind: type[_T]) -> _T:
     try:
         return msgspec.json.decode(body, type=kind)
     except UNREADABLE:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,7 +14,7 @@ from starlette.responses import Response
 
 from bhi_fhir import __version__
 from bhi_fhir.domain.time import ServiceMonth
-from bhi_fhir.jobs.catalogue import Entry, catalogue
+from bhi_fhir.jobs.catalogue import Catalogue, Entry, catalogue
 from bhi_fhir.jobs.draft_run import canonical_base
 from bhi_fhir.policy import policy
 from bhi_fhir.policy.model import RULESET
@@ -59,10 +61,16 @@ async def charge_item(request: Request, code: str) -> Response:
     shared = service.of(request)
     month = asked.month(request.query_params.get("month", f"{shared.today():%Y-%m}"))
     shared.desk_for(month)
-    entry = next((each for each in catalogue(month).entries if each.code == code), None)
+    known = await asyncio.to_thread(_catalogue, month)
+    entry = next((each for each in known.entries if each.code == code), None)
     if entry is None:
         raise bad("not-found", "This code is not modelled.", status=404)
     return _answer(request, charge_item_definition(shared.site, entry, month))
+
+
+@lru_cache(maxsize=24)
+def _catalogue(month: str) -> Catalogue:
+    return catalogue(month)
 
 
 def _answer(request: Request, resource: Json) -> Response:

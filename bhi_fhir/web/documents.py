@@ -13,6 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import SetAside
 from bhi_fhir.shipped import shipped
+from bhi_fhir.web.cds_call import CdsCall, CdsFeedback
 from bhi_fhir.web.problems import FHIR, JSON
 
 Json = dict[str, Any]
@@ -36,9 +37,10 @@ class DecisionDocument:
     set_aside: tuple[SetAside, ...]
 
 
-def decision_schemas() -> Json:
-    """JSON Schema of the decision document and of its parts, by name."""
-    _, parts = msgspec.json.schema_components((DecisionDocument,), ref_template="#/components/schemas/{name}")
+def schemas() -> Json:
+    """JSON Schema of the decision document, of what CDS clients send, and of their parts, by name."""
+    kinds = (DecisionDocument, CdsCall, CdsFeedback)
+    _, parts = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     return dict(parts)
 
 
@@ -130,6 +132,69 @@ CONFORMANCE: dict[int | str, Json] = {
 }
 NOT_THERE: dict[int | str, Json] = {404: _refused("There is no such resource")}
 
+# -- CDS Hooks ---------------------------------------------------------------------------------------
+
+CDS_CALL: Json = {
+    "hook": "patient-view",
+    "hookInstance": "d1577c69-dfbe-44ad-ba6d-3e05e953b2ea",
+    "context": {"userId": "Practitioner/pcp", "patientId": "maria"},
+}
+CDS_SAID: Json = {
+    "feedback": [
+        {
+            "card": "4e0a3a1e-3283-4575-ab82-028d55fe2719",
+            "outcome": "accepted",
+            "outcomeTimestamp": "2026-09-24T12:00:00Z",
+        }
+    ]
+}
+
+
+def cds_body(schema: str, example: Json) -> Json:
+    content = {"schema": {"$ref": f"#/components/schemas/{schema}"}, "examples": _example("call", example)}
+    return {"requestBody": {"required": True, "content": {JSON: content}}, "security": [{"cds": []}]}
+
+
+def _detail(sentence: str) -> Json:
+    told = {"type": "object", "required": ["detail"], "properties": {"detail": {"type": "string"}}}
+    return {"description": sentence, "content": {JSON: {"schema": told}}}
+
+
+def _list_of(name: str, *required: str) -> Json:
+    each = {"type": "object", "required": list(required)}
+    properties = {name: {"type": "array", "items": each}}
+    return {JSON: {"schema": {"type": "object", "required": [name], "properties": properties}}}
+
+
+_NO_CLIENTS = _detail("The site has no CDS clients")
+_CDS_REFUSED: dict[int | str, Json] = {
+    400: _detail("The body is not what CDS Hooks says"),
+    401: _detail("The client's token does not count"),
+    404: _NO_CLIENTS,
+    413: _detail("Too long"),
+    415: _detail("Only JSON is taken"),
+    429: _detail("More often than the site allows; see Retry-After"),
+    500: _detail("The service is not configured for this"),
+    503: _detail("The client's keys cannot be had; see Retry-After"),
+    504: _detail("It took too long"),
+}
+CDS_SERVICES: dict[int | str, Json] = {
+    200: {
+        "description": "The services",
+        "content": _list_of("services", "hook", "id", "description"),
+    },
+    404: _NO_CLIENTS,
+}
+CDS_CARDS: dict[int | str, Json] = {
+    200: {
+        "description": "One card, or none for a patient of no program",
+        "content": _list_of("cards", "summary", "indicator", "source"),
+    },
+    412: _detail("No sync of this month has run, or the chart is of another server"),
+    **_CDS_REFUSED,
+}
+CDS_FEEDBACK: dict[int | str, Json] = {200: {"description": "It is counted"}, **_CDS_REFUSED}
+
 _FASTAPIS = {
     "description": "Validation Error",
     "content": {JSON: {"schema": {"$ref": "#/components/schemas/HTTPValidationError"}}},
@@ -139,11 +204,15 @@ _SCHEMES = {
     "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT with SMART v2 system scopes"},
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     "certificate": {"type": "mutualTLS"},
+    "cds": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT of a CDS client; aud is the address called"},
 }
 
 
 def install(app: FastAPI) -> None:
-    """The OpenAPI document with what FastAPI cannot see: schemas of msgspec and how callers are known."""
+    """The OpenAPI document with what FastAPI cannot see: schemas of msgspec and how callers are known.
+
+    The pages are not in it: they are for a browser and a person, and no program is to rely on how they look.
+    """
 
     def openapi() -> Json:
         if app.openapi_schema is None:
@@ -154,7 +223,7 @@ def install(app: FastAPI) -> None:
                         "422"
                     ]  # what a path holds is text, and text is never refused by its shape
             parts = made.setdefault("components", {})
-            parts["schemas"] = decision_schemas()
+            parts["schemas"] = schemas()
             parts["securitySchemes"] = parts.get("securitySchemes", {}) | _SCHEMES
             app.openapi_schema = made
         return app.openapi_schema

@@ -10,7 +10,7 @@ import secrets
 import time
 from ipaddress import ip_address
 
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bhi_fhir.settings import Serve
@@ -103,7 +103,7 @@ class _Visit:
     async def refuse(self, problem: Problem) -> None:
         """Answers, unless an answer has begun: then the connection ends without its end."""
         if not self.status:
-            await answer(self._scope["path"], problem)(self._scope, self._receive, self.send)
+            await answer(Request(self._scope), problem)(self._scope, self._receive, self.send)
 
     def note(self) -> None:
         seconds = time.perf_counter() - self._began

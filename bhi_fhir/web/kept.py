@@ -7,9 +7,10 @@ in either has left the roster and is not shown.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -19,9 +20,12 @@ from bhi_fhir.delivery.ledger import Ledger
 from bhi_fhir.delivery.seal import Seal
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.errors import SiteError
+from bhi_fhir.jobs.people import NOBODY, Patient
 
-_MOST = 50_000
-"""So many months are remembered open, in this worker's memory."""
+_MOST = 20_000
+"""So many are remembered, in this worker's memory."""
+
+_T = TypeVar("_T")
 
 
 class Month(msgspec.Struct, frozen=True):
@@ -32,6 +36,7 @@ class Month(msgspec.Struct, frozen=True):
     failed: str = ""
     last_contact: str = ""
     scores: tuple[tuple[str, str, int], ...] = ()
+    who: Patient = NOBODY
 
 
 @dataclass(frozen=True)
@@ -49,16 +54,27 @@ class LastSync:
 
     ledger: Ledger
     seal: Seal
-    _known: OrderedDict[tuple[str, str, datetime], Month] = field(default_factory=OrderedDict)
+    _known: OrderedDict[tuple[str, str, datetime], Any] = field(default_factory=OrderedDict)
 
-    def months(self, month: str) -> list[Kept]:
-        """Every patient of the roster of the last sync of this month."""
-        return self._read(month, None)
+    def months(self, month: str, shorten: Callable[[Kept], _T]) -> list[_T]:
+        """Every patient of the roster of the last sync of this month, as `shorten` makes it of what is kept.
+
+        It is remembered so; always give the same.
+        """
+        found = []
+        for row in self._read(month, None):
+            known = (row.patient_key, month, row.decided_at)
+            if known not in self._known:
+                self._known[known] = shorten(self._kept(row))
+                if len(self._known) > _MOST:
+                    self._known.popitem(last=False)
+            found.append(self._known[known])
+        return found
 
     def one(self, key: str, month: str) -> Kept | None:
         """The month of the patient with this pseudonym, if on that roster."""
         found = self._read(month, key)
-        return found[0] if found else None
+        return self._kept(found[0]) if found else None
 
     def key(self, patient: str) -> str:
         return self.ledger.key(patient)
@@ -70,7 +86,7 @@ class LastSync:
             mine = sa.and_(r.site == self.ledger.site, r.month == month, r.ended_at.is_not(None))
             return db.execute(sa.select(r.id).where(mine).limit(1)).first() is not None
 
-    def _read(self, month: str, key: str | None) -> list[Kept]:
+    def _read(self, month: str, key: str | None) -> Sequence[Any]:
         r, m = tables.runs.c, tables.months.c
         try:
             with self.ledger.engine.begin() as db:
@@ -80,20 +96,13 @@ class LastSync:
                 wanted = sa.and_(m.site == self.ledger.site, m.month == month, m.run.in_(runs), m.sealed.is_not(None))
                 if key is not None:
                     wanted = sa.and_(wanted, m.patient_key == key)
-                rows = db.execute(sa.select(m.patient_key, m.decided_at, m.sealed).where(wanted)).all()
+                return db.execute(sa.select(m.patient_key, m.decided_at, m.sealed).where(wanted)).all()
         except sa.exc.SQLAlchemyError as error:
             raise SiteError(f"[delivery] ledger: the database failed ({type(error).__name__}).") from None
-        return [self._kept(row, month) for row in rows]
 
-    def _kept(self, row: Any, month: str) -> Kept:
-        known = (row.patient_key, month, row.decided_at)
-        found = self._known.get(known)
-        if found is None:
-            found = self._known[known] = msgspec.convert(self.seal.open(row.sealed), Month, strict=False)
-            if len(self._known) > _MOST:
-                self._known.popitem(last=False)
+    def _kept(self, row: Any) -> Kept:
         read_at = row.decided_at if row.decided_at.tzinfo else row.decided_at.replace(tzinfo=UTC)
-        return Kept(row.patient_key, read_at, found)
+        return Kept(row.patient_key, read_at, self.seal.open(row.sealed, Month))
 
 
 _FIRST = datetime(2000, 1, 1, tzinfo=UTC)

@@ -5,7 +5,9 @@ The EHR says in the address from which server it launches; that server is only l
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+import math
 import re
 import secrets
 from dataclasses import dataclass
@@ -22,8 +24,11 @@ from bhi_fhir.settings import Site
 from bhi_fhir.web import logs, session
 from bhi_fhir.web.granted import wanted
 from bhi_fhir.web.oauth_client import Attempt, Client, Configuration, Grant, SignInRefused
-from bhi_fhir.web.pages.shown import PageRoute, frames, page, told
+from bhi_fhir.web.pages.html import frames, page
+from bhi_fhir.web.pages.shown import PageRoute, told
 from bhi_fhir.web.pages.style import chosen_style
+from bhi_fhir.web.problems import Issue, Problem
+from bhi_fhir.web.rates import Rates
 from bhi_fhir.web.session import Sessions
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -34,6 +39,8 @@ _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _CODE = re.compile(r"[!-~]{1,4000}")
 _LAUNCH = re.compile(r"[!-~]{1,4000}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{20,64}")
+_REVOKING_S = 5.0
+_LONGEST_FORM, _MOST_FIELDS = 2**15, 200
 _ERROR = re.compile(r"[a-z_]{1,40}")
 
 
@@ -44,10 +51,11 @@ class Launches:
     client: Client
     gates: dict[str, Gate]
     sessions: Sessions
+    rates: Rates
     idle: timedelta
 
     @classmethod
-    def of(cls, site: Site, sessions: Sessions) -> Launches | None:
+    def of(cls, site: Site, sessions: Sessions, rates: Rates) -> Launches | None:
         """None where the site does not use it. SiteError for anything wrong."""
         if not site.smart.client_id:
             return None
@@ -60,7 +68,7 @@ class Launches:
         gates = [Gate(each, [site.fhir.base_url, *site.fhir.aliases]) for each in (site.fhir.base_url, *site.smart.iss)]
         client = Client("smart", site.smart, f"{base}/callback", "/.well-known/smart-configuration")
         idle = timedelta(minutes=site.smart.idle_minutes)
-        return cls(client, {gate.base_url: gate for gate in gates}, sessions, idle)
+        return cls(client, {gate.base_url: gate for gate in gates}, sessions, rates, idle)
 
     async def find(self, request: Request, name: str) -> session.Session | None:
         if not _NAME.fullmatch(name):
@@ -89,6 +97,7 @@ def of(request: Request) -> Launches:
 async def launch(request: Request) -> Response:
     """From the EHR with `iss` and `launch`; from a person's bookmark with neither."""
     launches, query = of(request), request.query_params
+    await not_too_often(request, launches.rates)
     iss, handle = query.get("iss"), query.get("launch")
     if (iss is None) != (handle is None) or len(query.getlist("iss")) > 1:
         raise told(400, "This launch is not complete", "An EHR gives its address and a launch code, both once.")
@@ -108,6 +117,14 @@ async def launch(request: Request) -> Response:
     answer = RedirectResponse(launches.client.authorize_url(server, attempt, scope, **more), 302)
     session.set_secret(request, answer, secret)
     return answer
+
+
+async def not_too_often(request: Request, rates: Rates) -> None:
+    """Whoever begins a sign-in is nobody yet, and each is a row in the database: Problem 429 beyond the rate."""
+    address = request.client.host if request.client else ""
+    if wait := await rates.wait(f"sign-ins from {address}"):
+        issue = Issue("throttled", "Too many sign-ins were begun from your address. Try again shortly.")
+        raise Problem(429, issue, headers={"Retry-After": str(math.ceil(wait))})
 
 
 def _ours(launches: Launches, iss: str) -> str:
@@ -140,6 +157,7 @@ async def callback(request: Request) -> Response:
     kept = attempt.data
     try:
         server = await launches.client.server(kept["iss"])
+        launches.client.check_sender(server, query.get("iss"))
         grant = await launches.client.redeem(server, query["code"], kept["verifier"])
         person = await _person(launches, server, grant, kept)
     except (ServerError, SignInRefused) as error:
@@ -161,7 +179,7 @@ async def callback(request: Request) -> Response:
         "csrf": secrets.token_urlsafe(32),
         **tokens_of(grant),
     }
-    secret = await _own_browser(launches, secret, person)
+    secret = await _own_browser(request, secret, person)
     name = await launches.sessions.open(LAUNCH, secret, data, launches.idle)
     answer = RedirectResponse(f"/patient?at={name}", 303)
     session.set_secret(request, answer, secret)
@@ -195,18 +213,30 @@ async def _person(launches: Launches, server: Configuration, grant: Grant, kept:
     }
 
 
-async def _own_browser(launches: Launches, secret: str, person: dict[str, str]) -> str:
-    """The browser's secret, or a new one where somebody else may have been signed in: what they have open is closed."""
-    if person and await _was_mine(launches, secret, person):
-        return secret
-    await launches.sessions.close_all(secret)
-    return session.new_secret()
+async def _own_browser(request: Request, secret: str, person: dict[str, str]) -> str:
+    """A new secret for the browser that has signed in; what somebody else may have open there is closed."""
+    sessions = of(request).sessions
+    fresh = session.new_secret()
+    if person and await _was_mine(sessions, secret, person):
+        await sessions.move(secret, fresh)
+    else:
+        await close_browser(request, sessions, secret)
+    return fresh
 
 
-async def _was_mine(launches: Launches, secret: str, person: dict[str, str]) -> bool:
+async def _was_mine(sessions: Sessions, secret: str, person: dict[str, str]) -> bool:
     """Another issuer's sign-in (the caseload's) cannot be compared, and stays."""
-    others = [each.data["person"] for each in await launches.sessions.of_browser(secret) if each.kind != ATTEMPT]
+    others = [each.data["person"] for each in await sessions.of_browser(secret) if each.kind != ATTEMPT]
     return all(other and (other["issuer"] != person["issuer"] or other["sub"] == person["sub"]) for other in others)
+
+
+async def close_browser(request: Request, sessions: Sessions, secret: str) -> None:
+    """All that a browser has open is closed, and its tokens are given back."""
+    opened = await sessions.of_browser(secret)
+    await sessions.close_all(secret)
+    launches: Launches | None = request.app.state.launches
+    if launches is not None:
+        await asyncio.gather(*(_revoked(launches, each.data) for each in opened if each.kind == LAUNCH))
 
 
 @router.post("/logout")
@@ -219,15 +249,16 @@ async def logout(request: Request) -> Response:
         same_origin(request, found, form)
         await launches.sessions.close(found)
         await _revoked(launches, found.data)
-    return page("goodbye.html", {"title": "Signed out"}, frames=frames(request))
+    return page("goodbye.html", {"title": "Signed out", "elsewhere": ""}, frames=frames(request))
 
 
 async def _revoked(launches: Launches, data: dict[str, Any]) -> None:
     try:
-        server = await launches.client.server(data["iss"])
-        for kind in ("refresh", "access"):
-            await launches.client.revoke(server, data[kind], f"{kind}_token")
-    except (ServerError, SignInRefused):
+        async with asyncio.timeout(_REVOKING_S):
+            server = await launches.client.server(data["iss"])
+            for kind in ("refresh", "access"):
+                await launches.client.revoke(server, data[kind], f"{kind}_token")
+    except (TimeoutError, ServerError, SignInRefused):
         logs.event("not revoked", because="the authorization server does not take the tokens back")
 
 
@@ -235,9 +266,17 @@ async def read_form(request: Request) -> dict[str, str]:
     """The fields of a form that one of our pages sent; the last of a name counts but for `line`, which is joined."""
     if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         raise told(415, "This form cannot be read", "Open the page again.")
-    body = (await request.body()).decode("utf-8", "replace")
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _LONGEST_FORM:
+            raise told(413, "This form is too long", "Nothing was done. Shorten what you wrote.")
     found: dict[str, str] = {}
-    for name, value in parse_qsl(body, max_num_fields=200):
+    try:
+        fields = parse_qsl(body.decode("utf-8", "replace"), max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        raise told(400, "This form cannot be read", "Nothing was done. Open the page again.") from None
+    for name, value in fields:
         found[name] = f"{found[name]} {value}" if name == "line" and name in found else value
     return found
 

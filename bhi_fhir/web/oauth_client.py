@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-import httpx
 import msgspec
 
 from bhi_fhir.errors import Refused, SiteError, Unreachable
-from bhi_fhir.fhir.connection import tls_context
-from bhi_fhir.fhir.gate import is_loopback, is_safe
+from bhi_fhir.fhir.exchange import error_code, exchange
+from bhi_fhir.fhir.gate import is_safe
 from bhi_fhir.fhir.oauth import ClientSecret, Credential, Keys, PrivateKey
 from bhi_fhir.settings import Jwt, SignIn
 from bhi_fhir.views.common import UNREADABLE
@@ -36,10 +35,8 @@ KNOWN_S = 600.0
 UNSAID_S = 300.0
 """How long an access token is used whose lifetime the server does not say."""
 _LONGEST_S = 8 * 3600.0
-_MAX_BODY = 2**18
 _TIMEOUT_S = 15.0
 _TOKEN = re.compile(r"[!-~]{1,16000}")
-_ERROR_CODE = re.compile(r"[a-z_]{1,40}")
 
 
 class SignInRefused(Exception):
@@ -90,10 +87,6 @@ class Grant(msgspec.Struct):
             return min(max(float(said), 0.0), _LONGEST_S)
         except ValueError:
             return UNSAID_S
-
-
-class _Error(msgspec.Struct):
-    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -166,7 +159,7 @@ class Client:
         until, found = self._servers.get(base, (0.0, Configuration()))
         if self.now() < until:
             return found
-        status, body = await self._exchange("GET", f"{base}{self.known_as}", "the server's sign-in configuration")
+        status, body = await _exchange("GET", f"{base}{self.known_as}", "the server's sign-in configuration")
         if status != 200:
             raise Refused(f"The server has no sign-in configuration ({status}).", status)
         try:
@@ -209,6 +202,12 @@ class Client:
         mark = "&" if "?" in server.authorization_endpoint else "?"
         return f"{server.authorization_endpoint}{mark}{urlencode(asked)}"
 
+    @staticmethod
+    def check_sender(server: Configuration, iss: str | None) -> None:
+        """RFC 9207: a server that says who it is is the one that was asked. SignInRefused for another."""
+        if iss is not None and server.issuer and iss != server.issuer:
+            raise SignInRefused("The answer comes from another server than was asked.")
+
     async def redeem(self, server: Configuration, code: str, verifier: str) -> Grant:
         form = {"code": code, "redirect_uri": self.redirect_uri, "code_verifier": verifier}
         return await self._ask(server, {"grant_type": "authorization_code", **form})
@@ -222,7 +221,7 @@ class Client:
             return False
         headers, form = self._signed(server.revocation_endpoint, server)
         form |= {"token": token, "token_type_hint": kind}
-        status, _ = await self._exchange("POST", server.revocation_endpoint, "the revocation", headers, form)
+        status, _ = await _exchange("POST", server.revocation_endpoint, "the revocation", headers, form)
         return status == 200
 
     async def claims(self, server: Configuration, id_token: str, nonce: str) -> dict[str, Any]:
@@ -258,9 +257,7 @@ class Client:
 
     async def _ask(self, server: Configuration, form: Mapping[str, str]) -> Grant:
         headers, mine = self._signed(server.token_endpoint, server)
-        status, body = await self._exchange(
-            "POST", server.token_endpoint, "the token endpoint", headers, {**form, **mine}
-        )
+        status, body = await _exchange("POST", server.token_endpoint, "the token endpoint", headers, {**form, **mine})
         if status != 200:
             raise _refusal(status, body)
         try:
@@ -271,42 +268,21 @@ class Client:
             raise SignInRefused("The token endpoint gives a token that cannot be used.")
         return grant
 
-    async def _exchange(
-        self,
-        method: str,
-        url: str,
-        what: str,
-        headers: Mapping[str, str] | None = None,
-        form: Mapping[str, str] | None = None,
-    ) -> tuple[int, bytes]:
-        client = httpx.AsyncClient(
-            verify=tls_context() if url.lower().startswith("https:") else False,
-            timeout=_TIMEOUT_S,
-            follow_redirects=False,
-            trust_env=not is_loopback(url.partition("?")[0]),
-            headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "bhi-fhir"},
-        )
-        try:
-            async with client, client.stream(method, url, headers=headers, data=form) as response:
-                body = bytearray()
-                async for chunk in response.aiter_raw():
-                    body += chunk
-                    if len(body) > _MAX_BODY:
-                        raise Unreachable(f"There is no end to what {what} answers.", passing=False)
-                return response.status_code, bytes(body)
-        except (httpx.HTTPError, httpx.InvalidURL):  # not chained: it holds the form
-            raise Unreachable(f"The connection for {what} broke.") from None
+
+async def _exchange(
+    method: str,
+    url: str,
+    what: str,
+    headers: Mapping[str, str] | None = None,
+    form: Mapping[str, str] | None = None,
+) -> tuple[int, bytes]:
+    return await exchange(method, url, what, headers, form, task="No sign-in", timeout_s=_TIMEOUT_S)
 
 
 def _refusal(status: int, body: bytes) -> Exception:
-    """Only the error's code is kept; its description is foreign text."""
     if status >= 500 or status == 429:
         return Unreachable(f"The token endpoint fails ({status}).")
-    try:
-        code = msgspec.json.decode(body, type=_Error).error
-    except UNREADABLE:
-        code = ""
-    code = code if _ERROR_CODE.fullmatch(code) else ""
+    code = error_code(body)
     return SignInRefused(f"The token endpoint refuses ({code or status}).", code)
 
 

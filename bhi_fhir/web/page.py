@@ -14,11 +14,12 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from bhi_fhir.web import acting, launch, service
-from bhi_fhir.web.acting import Act, Form, Place
+from bhi_fhir.web.acting import Act, Place
 from bhi_fhir.web.granted import Granted
-from bhi_fhir.web.launch import Launches, read_form, same_origin
+from bhi_fhir.web.launch import Launches
 from bhi_fhir.web.pages import style
-from bhi_fhir.web.pages.shown import PageRoute, frames, told
+from bhi_fhir.web.pages.html import frames
+from bhi_fhir.web.pages.shown import PageRoute, told
 from bhi_fhir.web.signed_in import PersonsOffice, office_of
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -70,50 +71,7 @@ async def _place(request: Request, given: Mapping[str, str]) -> Place:
     )
 
 
-async def _written(request: Request) -> tuple[Place, Form]:
-    """A form that writes: of this browser, this page and this launch."""
-    form = await read_form(request)
-    place = await _place(request, form)
-    same_origin(request, place.session, form)
-    acting.confirmed_for(place, form)
-    return place, form
-
-
-@router.get(_BASE)
-async def patient(request: Request) -> Response:
-    return await acting.show(await _place(request, request.query_params))
-
-
-@router.get(f"{_BASE}/prepare")
-async def prepare(request: Request) -> Response:
-    return await acting.prepare(await _place(request, request.query_params), None)
-
-
-@router.post(f"{_BASE}/prepare")
-async def prepare_confirmed(request: Request) -> Response:
-    return await acting.prepare(*await _written(request))
-
-
-@router.get(f"{_BASE}/approve")
-async def approve(request: Request) -> Response:
-    return await acting.approve(await _place(request, request.query_params), None)
-
-
-@router.post(f"{_BASE}/approve")
-async def approve_confirmed(request: Request) -> Response:
-    return await acting.approve(*await _written(request))
-
-
-@router.get(f"{_BASE}/attest")
-async def attest(request: Request) -> Response:
-    place = await _place(request, request.query_params)
-    return await acting.attest(place, request.query_params.get("requirement", ""), None)
-
-
-@router.post(f"{_BASE}/attest")
-async def attest_confirmed(request: Request) -> Response:
-    place, form = await _written(request)
-    return await acting.attest(place, form.get("requirement", ""), form)
+acting.routes(router, _BASE, _place, ("prepare", "approve", "attest"))
 
 
 @router.get(f"{_BASE}/style.css")

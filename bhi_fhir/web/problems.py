@@ -1,4 +1,7 @@
-"""What goes wrong, as an answer: an OperationOutcome under /fhir, `{"detail": …}` elsewhere. Never patient data."""
+"""What goes wrong, as an answer: an OperationOutcome under /fhir, elsewhere a page or `{"detail": …}`.
+
+Never patient data.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from starlette.responses import Response
 
 from bhi_fhir.errors import BhiError, Refused, ServerError, Unreachable
 from bhi_fhir.web import logs
+from bhi_fhir.web.pages.html import error_page
 
 FHIR, JSON = "application/fhir+json", "application/json"
 
@@ -70,10 +74,14 @@ def of_error(error: BhiError) -> Problem:
     return bad("exception", "The service cannot do this as it is configured; its log says why.", status=500)
 
 
-def answer(request_path: str, problem: Problem) -> Response:
-    """The problem as it is sent."""
-    if under_fhir(request_path):
+def answer(request: Request, problem: Problem) -> Response:
+    """The problem as it is sent; to a browser as a page."""
+    if under_fhir(request.scope["path"]):
         return Response(outcome(problem.issues), problem.status, problem.headers, media_type=FHIR)
+    if "text/html" in request.headers.get("accept", ""):
+        shown = error_page(request, problem.status, "This cannot be shown", problem.issues[0].sentence)
+        shown.headers.update(problem.headers)
+        return shown
     detail = msgspec.json.encode({"detail": problem.issues[0].sentence})
     return Response(detail, problem.status, problem.headers, media_type=JSON)
 
@@ -96,20 +104,20 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Problem)
     async def _problem(request: Request, error: Problem) -> Response:
-        return answer(request.url.path, error)
+        return answer(request, error)
 
     @app.exception_handler(BhiError)
     async def _said(request: Request, error: BhiError) -> Response:
         if not isinstance(error, ServerError):
             logs.event("misconfigured", because=str(error))
-        return answer(request.url.path, of_error(error))
+        return answer(request, of_error(error))
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
-        return answer(request.url.path, of_status(error.status_code, error.headers))
+        return answer(request, of_status(error.status_code, error.headers))
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
         # What was sent is never repeated; the names of parameters are ours.
         named = sorted({".".join(str(part) for part in each["loc"][1:]) for each in error.errors()})
-        return answer(request.url.path, bad("invalid", f"Missing or wrong: {', '.join(named) or 'the request'}."))
+        return answer(request, bad("invalid", f"Missing or wrong: {', '.join(named) or 'the request'}."))

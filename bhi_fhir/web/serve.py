@@ -32,10 +32,12 @@ def serve(site: Path, overrides: Iterable[str], *, host: str, port: int, workers
     known = load_site(site, overrides)
     settings = known.serve
     is_open = may_start(known, host, is_open=is_open)
-    create_app(site, overrides, is_open=is_open)  # whatever is wrong with the site is said here, once
+    create_app(site, overrides, is_open=is_open, workers=workers)  # whatever is wrong with the site is said here, once
     _is_free(host, port)
     tls = _tls(settings)
-    os.environ[_CHOSEN] = json.dumps({"site": str(site), "overrides": overrides, "is_open": is_open})
+    os.environ[_CHOSEN] = json.dumps(
+        {"site": str(site), "overrides": overrides, "is_open": is_open, "workers": workers}
+    )
     logs.configure()
     logs.event("serving", host=host, port=port, workers=workers)
     with _shared_metrics(workers):
@@ -58,7 +60,7 @@ def worker() -> FastAPI:
     """One worker's app, for uvicorn."""
     chosen = json.loads(os.environ[_CHOSEN])
     logs.configure()
-    return create_app(Path(chosen["site"]), chosen["overrides"], is_open=chosen["is_open"])
+    return create_app(Path(chosen["site"]), chosen["overrides"], is_open=chosen["is_open"], workers=chosen["workers"])
 
 
 def may_start(site: Site, host: str, *, is_open: bool) -> bool:

@@ -19,35 +19,16 @@ import sqlalchemy as sa
 from starlette.requests import Request
 from starlette.responses import Response
 
+from bhi_fhir.delivery import tables
 from bhi_fhir.delivery.ledger import Ledger
 from bhi_fhir.delivery.seal import Seal
-from bhi_fhir.delivery.writer import alone
 from bhi_fhir.errors import SiteError
 
 COOKIE = "__Host-bhi-fhir"
 LONGEST = timedelta(hours=9)
 """A shift: so long does a session live, however much it is used."""
 
-_metadata = sa.MetaData()
-_sessions = sa.Table(
-    "web_sessions",
-    _metadata,
-    sa.Column("key", sa.String(64), primary_key=True),
-    sa.Column("site", sa.String(64), nullable=False),
-    sa.Column("kind", sa.String(12), nullable=False),
-    sa.Column("browser", sa.String(64), nullable=False),
-    sa.Column("until", sa.DateTime(timezone=True), nullable=False),
-    sa.Column("ends", sa.DateTime(timezone=True), nullable=False),
-    sa.Column("sealed", sa.LargeBinary, nullable=False),
-    sa.Index("web_sessions_of_a_browser", "site", "browser", "kind"),
-)
-_seen = sa.Table(
-    "web_seen",
-    _metadata,
-    sa.Column("key", sa.String(64), primary_key=True),
-    sa.Column("until", sa.DateTime(timezone=True), nullable=False),
-)
-"""What may come once: the digest of a token's issuer and jti."""
+_sessions, _seen = tables.sessions, tables.seen
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -61,6 +42,7 @@ class Session:
     kind: str
     browser: str
     data: dict[str, Any]
+    key: str
 
 
 class Sessions:
@@ -69,11 +51,6 @@ class Sessions:
     def __init__(self, ledger: Ledger, seal: Seal, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.engine = ledger.engine
         self._site, self._seal, self._now = ledger.site, seal, now
-        try:
-            with alone(self.engine, "web sessions"):
-                _metadata.create_all(self.engine)
-        except sa.exc.SQLAlchemyError as error:
-            raise SiteError(f"[delivery] ledger: the database cannot be used ({type(error).__name__}).") from None
 
     async def open(self, kind: str, browser: str, data: dict[str, Any], idle: timedelta, name: str = "") -> str:
         """A new row for the browser with this secret; its name."""
@@ -97,7 +74,10 @@ class Sessions:
         return name
 
     async def find(self, kind: str, name: str, browser: str, idle: timedelta) -> Session | None:
-        """None for what is not there, is over, or is another browser's. Used, it lives on."""
+        """None for what is not there, is over, or is another browser's. Used, it lives on.
+
+        `name` "": the one of a kind of which a browser has no two.
+        """
 
         def look() -> Session | None:
             with self.engine.begin() as db:
@@ -106,7 +86,7 @@ class Sessions:
                     return None
                 until = min(self._now() + idle, _aware(row.ends))
                 db.execute(sa.update(_sessions).where(_sessions.c.key == row.key).values(until=until))
-            return Session(name, kind, row.browser, self._seal.open(row.sealed))
+            return Session(name, kind, row.browser, self._seal.open(row.sealed), row.key)
 
         return await self._run(look)
 
@@ -119,7 +99,7 @@ class Sessions:
                 row = db.execute(sa.delete(_sessions).where(known).returning(_sessions)).first()
             if row is None or not secrets.compare_digest(row.browser, digest(browser)):
                 return None
-            return Session(name, kind, row.browser, self._seal.open(row.sealed))
+            return Session(name, kind, row.browser, self._seal.open(row.sealed), row.key)
 
         return await self._run(take)
 
@@ -127,7 +107,7 @@ class Sessions:
         """What the row holds now, should another worker have changed it."""
 
         def read() -> dict[str, Any] | None:
-            known = _sessions.c.key == self._key(session.kind, session.name)
+            known = _sessions.c.key == session.key
             with self.engine.begin() as db:
                 row = db.execute(sa.select(_sessions.c.sealed).where(known)).first()
             return self._seal.open(row.sealed) if row else None
@@ -139,7 +119,7 @@ class Sessions:
 
         def update() -> None:
             with self.engine.begin() as db:
-                known = _sessions.c.key == self._key(session.kind, session.name)
+                known = _sessions.c.key == session.key
                 db.execute(sa.update(_sessions).where(known).values(sealed=self._seal.close(data)))
 
         await self._run(update)
@@ -147,9 +127,19 @@ class Sessions:
     async def close(self, session: Session) -> None:
         def delete() -> None:
             with self.engine.begin() as db:
-                db.execute(sa.delete(_sessions).where(_sessions.c.key == self._key(session.kind, session.name)))
+                db.execute(sa.delete(_sessions).where(_sessions.c.key == session.key))
 
         await self._run(delete)
+
+    async def move(self, before: str, after: str) -> None:
+        """All that a browser has open is opened by another secret from now on."""
+
+        def update() -> None:
+            with self.engine.begin() as db:
+                mine = sa.and_(_sessions.c.browser == digest(before), _sessions.c.site == self._site)
+                db.execute(sa.update(_sessions).where(mine).values(browser=digest(after)))
+
+        await self._run(update)
 
     async def of_browser(self, browser: str) -> list[Session]:
         """Everything that this browser has open, without its names, which only its pages know."""
@@ -158,7 +148,7 @@ class Sessions:
             mine = sa.and_(_sessions.c.browser == digest(browser), _sessions.c.site == self._site)
             with self.engine.begin() as db:
                 rows = db.execute(sa.select(_sessions).where(mine, _sessions.c.until > self._now())).all()
-            return [Session("", row.kind, row.browser, self._seal.open(row.sealed)) for row in rows]
+            return [Session("", row.kind, row.browser, self._seal.open(row.sealed), row.key) for row in rows]
 
         return await self._run(read) if browser else []
 
@@ -176,21 +166,21 @@ class Sessions:
         def insert() -> bool:
             with self.engine.begin() as db:
                 db.execute(sa.delete(_seen).where(_seen.c.until < self._now()))
-                known = db.execute(sa.select(_seen.c.key).where(_seen.c.key == digest(what))).first()
-                if known is None:
+                if db.execute(sa.select(_seen.c.key).where(_seen.c.key == digest(what))).first():
+                    return False
+                try:
                     db.execute(sa.insert(_seen).values(key=digest(what), until=until))
-            return known is None
+                except sa.exc.IntegrityError:  # another worker's came at the same moment
+                    db.rollback()
+                    return False
+            return True
 
-        try:
-            return await asyncio.to_thread(insert)
-        except sa.exc.IntegrityError:  # another worker's came at the same moment
-            return False
+        return await self._run(insert)
 
     def _mine(self, kind: str, name: str, browser: str) -> sa.ColumnElement[bool]:
         c = _sessions.c
-        return sa.and_(
-            c.key == self._key(kind, name), c.browser == digest(browser), c.until > self._now(), c.ends > self._now()
-        )
+        named = c.key == self._key(kind, name) if name else sa.and_(c.kind == kind, c.site == self._site)
+        return sa.and_(named, c.browser == digest(browser), c.until > self._now(), c.ends > self._now())
 
     def _key(self, kind: str, name: str) -> str:
         return digest(f"{self._site}\n{kind}\n{name}")
@@ -234,6 +224,8 @@ def drop_secret(request: Request, response: Response) -> None:
 
 
 def _site_rule(request: Request) -> str:
+    if not request.app.state.service.site.smart.frame_ancestors:
+        return "SameSite=Lax"  # nobody frames us
     match request.headers.get("sec-fetch-dest", ""):
         case "iframe" | "frame":
             return "SameSite=None; Partitioned"

@@ -23,12 +23,12 @@ from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.draft_run import draft_run
 from bhi_fhir.jobs.office import Office
 from bhi_fhir.jobs.patient_record import RecordReader, ServerRecord
+from bhi_fhir.jobs.people import Names
 from bhi_fhir.views.common import UNREADABLE
 from bhi_fhir.web.granted import Granted
 from bhi_fhir.web.launch import Launches, tokens_of
 from bhi_fhir.web.oauth_client import SignInRefused
 from bhi_fhir.web.pages.shown import told
-from bhi_fhir.web.people import Names
 from bhi_fhir.web.service import Service
 from bhi_fhir.web.session import Session
 

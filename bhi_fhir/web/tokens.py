@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -54,20 +55,30 @@ class Keys:
         self._keys: dict[str, Key] = {}
         self._fetched = -KEPT_S
         self._tried = -AGAIN_S
-        self._one = asyncio.Lock()
+        self._fetching: asyncio.Task[None] | None = None
 
     async def find(self, kid: str | None) -> Key | None:
         """None where the issuer publishes no such key. Raises Unreachable if its keys cannot be had."""
         if self._fresh() and (key := self._pick(kid)):
             return key
-        async with self._one:  # whoever waited here finds what the first one fetched
-            if not (self._fresh() and self._pick(kid)) and self._clock() - self._tried >= AGAIN_S:
-                self._tried = self._clock()
-                self._keys = await self._fetch()
-                self._fetched = self._clock()
+        if self._fetching is None and self._clock() - self._tried >= AGAIN_S:
+            self._tried = self._clock()
+            self._fetching = asyncio.create_task(self._renew())
+        if self._fetching is not None:
+            # Whoever cannot wait goes; the keys come all the same, for the next one.
+            await asyncio.shield(self._fetching)
         if not self._fresh():
             raise Unreachable("The keys of [serve.jwt] jwks_url cannot be had.")
         return self._pick(kid)
+
+    async def _renew(self) -> None:
+        try:
+            self._keys = await self._fetch()
+            self._fetched = self._clock()
+        except Unreachable:
+            pass  # `find` says it to each who asks
+        finally:
+            self._fetching = None
 
     def _fresh(self) -> bool:
         return self._clock() - self._fetched < KEPT_S
@@ -136,6 +147,8 @@ class Tokens:
             if key.get("alg") not in (None, header.alg):
                 raise Refusal("its algorithm is not its key's")
             read = jwt.decode(token, key, algorithms=self._algorithms)
+            # Python reads NaN, which no comparison refuses, and half characters, which nothing can write down.
+            json.dumps(read.claims, allow_nan=False, ensure_ascii=False).encode()
             self._registry().validate(read.claims)
         except (JoseError, ValueError, TypeError, RecursionError) as error:
             raise Refusal(_why(error)) from None

@@ -25,7 +25,8 @@ from bhi_fhir.jobs.bulk.deciding import Files, Room, batches, decide, uncollecte
 from bhi_fhir.jobs.bulk.tally import Tally
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.draft_run import draft_run
-from bhi_fhir.mapping.record import Record, Source
+from bhi_fhir.mapping.record import Record
+from bhi_fhir.mapping.source import Source
 
 NAMED = r'"(?:subject|patient|beneficiary)":\{"reference":"Patient/([^"]+)"'
 PATIENT = r'^\{"resourceType":"Patient","id":"([^"]+)"'

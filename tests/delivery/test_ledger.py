@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from cryptography.fernet import Fernet
@@ -22,6 +23,7 @@ from cryptography.fernet import Fernet
 from bhi_fhir.delivery import tables
 from bhi_fhir.delivery.ledger import RESUMED_FOR, Ledger, open_ledger
 from bhi_fhir.delivery.line import Draft, Line
+from bhi_fhir.delivery.migrating import config
 from bhi_fhir.delivery.seal import Seal, site_seal
 from bhi_fhir.delivery.writer import alone, writing
 from bhi_fhir.domain.record import Attestation
@@ -97,6 +99,19 @@ def test_sites_of_one_database_know_nothing_of_each_other(ledger: Ledger) -> Non
 def test_the_tables_are_those_that_the_migrations_make(ledger: Ledger) -> None:
     with ledger.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+
+
+def test_a_ledger_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    """Also where a service of then has made tables of its own in it."""
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'l.db'}")
+    with engine.begin() as db:
+        command.upgrade(config(db), "0001")
+        db.execute(sa.text("CREATE TABLE web_sessions (key TEXT)"))
+        db.execute(sa.text("INSERT INTO runs VALUES ('r', 's', '2026-09', 'f', 1, '2026-10-01', NULL)"))
+    engine.dispose()
+    with opened("sqlite:///l.db", tmp_path) as ledger, ledger.engine.connect() as db:
+        assert compare_metadata(MigrationContext.configure(db), tables.metadata) == []
+        assert db.execute(sa.text("SELECT id FROM runs")).all() == [("r",)]
 
 
 def test_a_ledger_of_a_later_version_is_not_touched(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.month_work import last_contact, scores
 from bhi_fhir.mapping.source import Source
 from bhi_fhir.web.kept import Kept, Month
-from bhi_fhir.web.pages.rows import Filter, Row, as_csv, followed
+from bhi_fhir.web.pages.rows import Filter, Row, as_csv, followed, row
 
 DESK = Desk.open(Path(__file__).parents[2] / "mappings" / "sites" / "example", "2026-03")
 LOW = DESK.rules.values["remission_below"]
@@ -87,7 +87,7 @@ def a_row(decision: Decision | None, *, contact: str = "", course: tuple[tuple[i
     """`course`: (days into the episode, PHQ-9)."""
     found = tuple(("phq-9", str(FIRST + timedelta(days=day)), score) for day, score in course)
     failed = "" if decision else "the server failed"
-    return followed(Kept("k", NOW, Month("Patient/1", decision, failed, contact, found)), AS_OF, LOW)
+    return followed(row(Kept("k", NOW, Month("Patient/1", decision, failed, contact, found))), AS_OF, LOW)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_not_improving_is_neither_response_nor_remission_after_eight_weeks(
 def test_only_scales_that_have_a_remission_are_judged(decision: Decision) -> None:
     mine = tuple((scale, day, 12) for scale in ("audit-c", "gad-7") for day in ("2025-12-01", "2026-03-01"))
     month = Month("Patient/1", decision, "", "", mine)
-    assert followed(Kept("k", NOW, month), AS_OF, LOW).not_improving == "GAD-7 12 to 12"
+    assert followed(row(Kept("k", NOW, month)), AS_OF, LOW).not_improving == "GAD-7 12 to 12"
 
 
 def test_no_contact_counts_from_the_day_and_holds_whoever_was_never_contacted(decision: Decision) -> None:
@@ -139,7 +139,7 @@ def test_not_improving_can_be_chosen_and_comes_first(decision: Decision) -> None
 
 def test_the_sheet_holds_both(decision: Decision) -> None:
     row = a_row(decision, contact="2026-03-16", course=((0, 16), (60, 15)))
-    (line,) = csv.DictReader(as_csv([row, row], "2026-03", AS_OF).splitlines()[:2])
+    (line,) = csv.DictReader(as_csv([row, row], DESK.month, AS_OF).splitlines()[:2])
     assert (line["last contact"], line["days since"], line["not improving"]) == ("2026-03-16", "15", "PHQ-9 16 to 15")
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -18,7 +16,7 @@ import pytest
 from hospital import Hospital
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey
-from served import running, served
+from served import published, running, served
 
 from bhi_fhir.web.app import create_app
 from bhi_fhir.web.service import Service
@@ -31,23 +29,8 @@ KEY = ECKey.generate_key("P-384", {"kid": "one", "use": "sig", "alg": "ES384"})
 
 @pytest.fixture(scope="module")
 def jwks() -> Iterator[str]:
-    """The EHR's public keys on a port of this machine."""
-    body = json.dumps({"keys": [KEY.as_dict(private=False)]}).encode()
-
-    class Keys(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Keys)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/jwks.json"
-    server.shutdown()
-    server.server_close()
+    with published(KEY) as url:
+        yield url
 
 
 @dataclass
@@ -150,6 +133,30 @@ def test_what_takes_too_long_is_not_waited_for(cdss: Cdss, monkeypatch: pytest.M
     assert time.perf_counter() - began < 0.6
     assert card["summary"].endswith("not known")
     assert "too late" in card["detail"]
+
+
+def test_keys_that_come_slowly_are_not_waited_for_either(
+    cdss: Cdss, monkeypatch: pytest.MonkeyPatch, fhir_server: str
+) -> None:
+    import asyncio
+
+    from bhi_fhir.web.tokens import Keys
+
+    real = Keys._fetch
+
+    async def slow(self: Keys) -> Any:
+        await asyncio.sleep(0.8)
+        return await real(self)
+
+    monkeypatch.setattr(Keys, "_fetch", slow)
+    with running(create_app(cdss.hospital.folder, is_open=True)) as client:
+        late = Cdss(client, cdss.hospital)
+        began = time.perf_counter()
+        answer = late.ask(cdss.hospital.patients[0])
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
+        assert time.perf_counter() - began < 0.6
+        time.sleep(0.8)
+        assert late.ask(cdss.hospital.patients[0]).status_code == 200
 
 
 def test_a_record_that_could_not_be_read_is_said_to_be_unknown(cdss: Cdss, monkeypatch: pytest.MonkeyPatch) -> None:

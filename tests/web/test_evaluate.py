@@ -14,7 +14,7 @@ from fhir.resources.R4B.operationoutcome import OperationOutcome
 from make_examples import FOLDER, MONTH
 
 from bhi_fhir.cli import cli
-from bhi_fhir.web.documents import decision_schemas
+from bhi_fhir.web.documents import schemas
 
 FHIR, JSON = "application/fhir+json", "application/json"
 EXAMPLES = sorted(FOLDER.glob("*.json"))
@@ -66,7 +66,7 @@ def test_a_record_sent_is_decided_as_on_the_command_line(service: httpx.Client, 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_the_answer_keeps_to_the_published_schema(service: httpx.Client, file: Path) -> None:
     parts = service.get("/openapi.json").json()["components"]["schemas"]
-    assert json.loads(json.dumps(decision_schemas())).items() <= parts.items()
+    assert json.loads(json.dumps(schemas())).items() <= parts.items()
     schema = {"$ref": "#/components/schemas/DecisionDocument", "components": {"schemas": parts}}
     jsonschema.validate(ask(service, file.read_bytes(), accept=JSON).json(), schema)
 

@@ -14,13 +14,13 @@ from bhi_fhir.domain.record import Screening
 from bhi_fhir.domain.time import Moment
 from bhi_fhir.domain.value import replace
 from bhi_fhir.jobs.desk import Desk
+from bhi_fhir.jobs.people import Names
 from bhi_fhir.jobs.telling import Told
 from bhi_fhir.mapping.source import SUBJECT, Source
 from bhi_fhir.web.granted import Granted, wanted
 from bhi_fhir.web.pages.course import Course, courses
 from bhi_fhir.web.pages.minutes import bar
 from bhi_fhir.web.pages.style import _safe, contrast
-from bhi_fhir.web.people import Names
 
 DESK = Desk.open(Path(__file__).parents[2] / "mappings" / "sites" / "example", "2026-03")
 

@@ -98,6 +98,15 @@ def test_several_workers_count_together(tmp_path: Path) -> None:
         assert running.wait(30) in (0, -signal.SIGTERM)
 
 
+def test_several_workers_keep_one_rate_together(tmp_path: Path) -> None:
+    folder = site(tmp_path / "site", "[serve]\nrequests_per_minute = 20\n")
+    with process(folder, "--open", "--workers", "2") as (client, _, _log):
+        # A connection each, so that both workers are asked.
+        statuses = [httpx.post(f"{client.base_url}/fhir/$evaluate-bhi", trust_env=False).status_code for _ in range(40)]
+    assert statuses.count(429) >= 40 - 10 - 3  # the bucket, and what comes in while they are asked
+    assert statuses[:8] == [415] * 8
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

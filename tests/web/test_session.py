@@ -111,3 +111,24 @@ async def test_all_that_a_browser_has_open_is_closed_at_once(sessions: Sessions)
     await sessions.close_all("mine")
     assert [await sessions.find("launch", name, "mine", IDLE) for name in names] == [None] * 3
     assert await sessions.find("launch", theirs, "theirs", IDLE) is not None
+
+
+async def test_another_secret_opens_all_that_the_one_before_did(sessions: Sessions) -> None:
+    name = await sessions.open("launch", "mine", {"n": 1}, IDLE)
+    theirs = await sessions.open("launch", "theirs", {}, IDLE)
+    await sessions.move("mine", "fresh")
+    assert await sessions.find("launch", name, "mine", IDLE) is None
+    assert await sessions.find("launch", name, "fresh", IDLE) is not None
+    assert await sessions.find("launch", theirs, "fresh", IDLE) is None
+
+
+async def test_of_what_a_browser_has_once_no_name_is_needed(sessions: Sessions) -> None:
+    await sessions.open("launch", "mine", {"n": 1}, IDLE)
+    await sessions.open("caseload", "theirs", {"n": 2}, IDLE)
+    assert await sessions.find("caseload", "", "mine", IDLE) is None
+    await sessions.open("caseload", "mine", {"n": 3}, IDLE)
+    found = await sessions.find("caseload", "", "mine", IDLE)
+    assert found is not None
+    assert found.data == {"n": 3}
+    await sessions.close(found)
+    assert await sessions.find("caseload", "", "mine", IDLE) is None

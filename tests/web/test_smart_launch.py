@@ -41,7 +41,15 @@ def numbered(resource: dict[str, Any]) -> None:
 @pytest.fixture
 def tab(browser: Any, clinic_: Clinic) -> Iterator[Any]:
     clinic_.ehr.say(
-        patient=clinic_.maria.split("/")[1], refuse=[], banner=True, style=None, life=300, refresh=True, silent=False
+        patient=clinic_.maria.split("/")[1],
+        refuse=[],
+        banner=True,
+        style=None,
+        life=300,
+        refresh=True,
+        silent=False,
+        only="",
+        swap="",
     )
     context = browser.new_context(ignore_https_errors=True, viewport={"width": 1280, "height": 900})
     page = context.new_page()
@@ -261,6 +269,56 @@ def test_a_token_that_ends_for_good_ends_in_a_page(tab: Any, clinic_: Clinic) ->
     assert (answer.status, told(tab)) == (401, "Your sign-in has ended")
     answer = tab.goto(tab.url)
     assert (answer.status, told(tab)) == (401, "Nobody is signed in here")
+
+
+def test_a_patient_whom_the_token_does_not_open_is_not_shown(tab: Any, clinic_: Clinic) -> None:
+    clinic_.ehr.say(patient=clinic_.rosa.split("/")[1], only=clinic_.maria.split("/")[1])
+    launched(tab, clinic_)
+    assert told(tab) == "The record cannot be read"
+    sound(tab, clinic_)
+
+
+def test_a_server_that_gives_another_patients_record_is_not_believed(tab: Any, clinic_: Clinic) -> None:
+    clinic_.ehr.say(swap=clinic_.rosa.split("/")[1])
+    launched(tab, clinic_)
+    assert told(tab) == "This is another patient"
+    for act in ("prepare", "approve"):
+        tab.goto(tab.url.replace("/patient?", f"/patient/{act}?"))
+        assert told(tab) == "This is another patient"
+    sound(tab, clinic_)
+
+
+def test_a_renewed_token_for_another_patient_ends_the_page(tab: Any, clinic_: Clinic) -> None:
+    clinic_.ehr.say(life=1)
+    launched(tab, clinic_)
+    clinic_.ehr.say(patient=clinic_.rosa.split("/")[1])
+    time.sleep(1.1)
+    answer = tab.goto(tab.url)
+    assert (answer.status, told(tab)) == (401, "Your sign-in has ended")
+
+
+def test_signing_in_gives_the_browser_another_secret(tab: Any, clinic_: Clinic) -> None:
+    def secret() -> str:
+        (found,) = [c["value"] for c in tab.context.cookies(clinic_.url) if c["name"] == "__Host-bhi-fhir"]
+        return str(found)
+
+    begun(tab, clinic_)
+    before = secret()
+    launched(tab, clinic_)
+    first, page = secret(), tab.url
+    assert first != before
+    launched(tab, clinic_)
+    assert secret() != first
+    assert tab.goto(page).status == 200  # what the same person has open stays so
+    with stranger(tab) as other:
+        other.context.add_cookies([{"name": "__Host-bhi-fhir", "value": first, "url": clinic_.url, "secure": True}])
+        assert other.goto(page).status == 401
+
+
+def test_an_answer_of_another_server_than_was_asked_is_not_redeemed(tab: Any, clinic_: Clinic) -> None:
+    state = begun(tab, clinic_)
+    answer = tab.goto(f"{clinic_.url}/callback?code=x&state={state}&iss=https://evil.example")
+    assert (answer.status, told(tab)) == (403, "You were not let in")
 
 
 @pytest.mark.parametrize("patient", ["", "../Patient/x", "https://evil.example/Patient/1", "a b"])

@@ -11,10 +11,10 @@ from bhi_fhir.jobs.advice import to_count
 from bhi_fhir.jobs.evaluate import Evaluation, Result
 from bhi_fhir.jobs.explain_line import LineTold, tell_line
 from bhi_fhir.jobs.explain_missing import Missing, tell_missing
+from bhi_fhir.jobs.people import Names
 from bhi_fhir.jobs.telling import Told, in_words, kinds, label, people, sentence, stretch
 from bhi_fhir.web.pages.course import Course, courses
 from bhi_fhir.web.pages.minutes import Bar, bar
-from bhi_fhir.web.people import Names
 
 STATUS = {"billable": "Supported", "needs-review": "A person must decide", "not-billable": "Not supported"}
 OUTCOME = {"met": "met", "not-met": "not met", "unknown": "unknown"}

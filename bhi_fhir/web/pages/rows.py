@@ -5,16 +5,17 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 
 from bhi_fhir.domain.decision import Candidate, Decision
+from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.jobs.explain_missing import ELEMENTS
+from bhi_fhir.jobs.people import NOBODY, Patient
 from bhi_fhir.jobs.table import first_reason, leading, status_of
 from bhi_fhir.jobs.telling import plain
-from bhi_fhir.web.kept import Kept, Month
+from bhi_fhir.web.kept import Kept
 from bhi_fhir.web.pages.course import MOST, mark
-from bhi_fhir.web.people import Patient
 
 FAILED = "not read"
 STATUSES = {
@@ -24,7 +25,9 @@ STATUSES = {
     FAILED: "not read",
 }
 REVIEW = ("psychiatric-review", "caseload-consultation")
-SORTS = ("status", "minutes", "missing", "elements", "contact", "improving", "patient")
+SORTS = ("status", "minutes", "missing", "elements", "review", "contact", "improving", "patient")
+FROM_THE_TOP = frozenset({"minutes", "elements", "review", "contact", "improving"})
+"""What begins with the most of it."""
 _TO_IMPROVE = timedelta(weeks=8)
 """So long a treatment has before a score that has not fallen enough is called not improving."""
 _ORDER = {FAILED: 0, "needs-review": 1, "nothing": 2, "billable": 3}
@@ -34,8 +37,9 @@ _ORDER = {FAILED: 0, "needs-review": 1, "nothing": 2, "billable": 3}
 class Row:
     """`missing`: minutes to the next code, where minutes alone would reach it. `elements`: what is not documented.
 
-    `last_contact`: a day, "2026-03-04"; `silent`: days since then. `not_improving`: first and last score of the scales
-    that neither respond nor remit.
+    `last_contact`: a day, "2026-03-04"; `silent`: days since then. `scores`: (scale, day, total) of the episode;
+    `not_improving`: first and last of the scales that neither respond nor remit. `silent` and `not_improving` are of a
+    day: `followed`.
     """
 
     key: str
@@ -48,18 +52,30 @@ class Row:
     elements: tuple[str, ...]
     review_due: bool
     reason: str
+    read_at: datetime
     last_contact: str = ""
+    scores: tuple[tuple[str, str, int], ...] = ()
     silent: int | None = None
     not_improving: str = ""
-    who: Patient = field(default_factory=Patient)
+    who: Patient = NOBODY
 
     @property
     def said(self) -> str:
         return STATUSES[self.status]
 
     @property
+    def besides(self) -> str:
+        """The first reason, where what is not documented does not say it already."""
+        return "" if plain(self.reason.partition(":")[0]) in self.elements else self.reason
+
+    @property
     def shown(self) -> str:
         return self.who.name or self.patient
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """As lists are sorted: by the family name, which stands last, and who has the same by reference."""
+        return self.who.name.rpartition(" ")[2].casefold() + self.who.name.casefold(), self.patient
 
     @property
     def has_no_contact(self) -> bool:
@@ -68,15 +84,16 @@ class Row:
 
 
 def row(kept: Kept) -> Row:
-    decision = kept.month.decision
+    month, decision = kept.month, kept.month.decision
     if decision is None:
-        return Row(kept.key, kept.month.patient, FAILED, "", 0, None, "", (), False, kept.month.failed)
+        return Row(kept.key, month.patient, FAILED, "", 0, None, "", (), False, month.failed, kept.read_at)
     chosen = leading(decision)
     opened = [f.requirement for f in chosen.findings if f.open and f.requirement in ELEMENTS] if chosen else []
     ahead = decision.minutes.next if _minutes_help(chosen) else None
+    first_month = decision.episode.first_month if decision.episode else ""
     return Row(
         key=kept.key,
-        patient=kept.month.patient,
+        patient=month.patient,
         status=status_of(decision),
         codes=_codes(decision),
         minutes=decision.minutes.counted,
@@ -85,25 +102,26 @@ def row(kept: Kept) -> Row:
         elements=tuple(plain(name) for name in opened),
         review_due=any(name in REVIEW for name in opened),
         reason="" if status_of(decision) == "billable" else first_reason(decision),
+        read_at=kept.read_at,
+        last_contact=month.last_contact,
+        scores=tuple(each for each in month.scores if each[1][:7] >= first_month),
+        who=month.who,
     )
 
 
-def followed(kept: Kept, as_of: date, low: int) -> Row:
+def followed(each: Row, as_of: date, low: int) -> Row:
     """With contact and course as of a day. `low`: the score below which PHQ-9 and GAD-7 are in remission."""
-    said = kept.month.last_contact
+    said = each.last_contact
     return replace(
-        row(kept),
-        last_contact=said,
+        each,
         silent=max((as_of - date.fromisoformat(said)).days, 0) if said else None,
-        not_improving="; ".join(_not_improving(kept.month, low)),
+        not_improving="; ".join(_not_improving(each, low)),
     )
 
 
-def _not_improving(month: Month, low: int) -> Iterator[str]:
-    episode = month.decision.episode if month.decision else None
-    first_month = episode.first_month if episode else ""
+def _not_improving(each: Row, low: int) -> Iterator[str]:
     for scale in sorted(MOST):
-        mine = [(day, total) for name, day, total in month.scores if name == scale and day[:7] >= first_month]
+        mine = [(day, total) for name, day, total in each.scores if name == scale]
         if not mine:
             continue
         (began, first), (day, last) = mine[0], mine[-1]
@@ -124,7 +142,7 @@ def _codes(decision: Decision) -> str:
 class Filter:
     """Which rows, in which order. `within`: at most so many minutes to the next code; `review`: only those due.
 
-    `silent`: no contact for so many days; `stuck`: only those not improving.
+    `silent`: no contact for so many days; `stuck`: only those not improving; `back`: the last comes first.
     """
 
     status: str = ""
@@ -134,22 +152,25 @@ class Filter:
     silent: int | None = None
     stuck: bool = False
     sort: str = "status"
+    back: bool = False
 
     @classmethod
     def read(cls, given: dict[str, str]) -> Filter:
         """What is not understood does not filter."""
         return cls(
             status=given.get("status", "") if given.get("status") in STATUSES else "",
-            within=_number(given.get("within", "")),
+            within=number(given.get("within", "")),
             element=given.get("element", "")[:40],
             review=given.get("review") == "1",
-            silent=_number(given.get("silent", "")),
+            silent=number(given.get("silent", "")),
             stuck=given.get("stuck") == "1",
             sort=given.get("sort", "") if given.get("sort") in SORTS else "status",
+            back=given.get("back") == "1",
         )
 
     def choose(self, rows: Iterable[Row]) -> list[Row]:
-        return sorted(filter(self._fits, rows), key=_KEYS[self.sort])
+        found = sorted(filter(self._fits, rows), key=_KEYS[self.sort])
+        return found[::-1] if self.back else found
 
     def _fits(self, each: Row) -> bool:
         return (
@@ -162,35 +183,44 @@ class Filter:
         )
 
 
-def _number(text: str) -> int | None:
+def number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 4 else None
 
 
 _KEYS = {
-    "status": lambda r: (_ORDER[r.status], r.missing if r.missing is not None else 9_999, r.patient),
-    "minutes": lambda r: (-r.minutes, r.patient),
-    "missing": lambda r: (r.missing if r.missing is not None else 9_999, r.patient),
-    "elements": lambda r: (-len(r.elements), r.patient),
-    "contact": lambda r: (not r.has_no_contact, -r.silent if r.silent is not None else 9_999, r.patient),
-    "improving": lambda r: (not r.not_improving, r.not_improving, r.patient),
-    "patient": lambda r: r.patient,
+    "status": lambda r: (_ORDER[r.status], r.missing if r.missing is not None else 9_999, r.name),
+    "minutes": lambda r: (-r.minutes, r.name),
+    "missing": lambda r: (r.missing if r.missing is not None else 9_999, r.name),
+    "elements": lambda r: (-len(r.elements), r.name),
+    "contact": lambda r: (not r.has_no_contact, -r.silent if r.silent is not None else 9_999, r.name),
+    "improving": lambda r: (not r.not_improving, r.not_improving, r.name),
+    "review": lambda r: (not r.review_due, r.name),
+    "patient": lambda r: r.name,
 }
 
 
-def as_csv(rows: Iterable[Row], month: str, today: date) -> str:
+def as_csv(rows: Iterable[Row], month: ServiceMonth, today: date) -> str:
     """For a spreadsheet: what would start a formula there is quoted."""
     out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(
-        ("month", "as of", "patient", "status", "codes", "minutes", "to next", "next code", "not documented", "reason",
-         "last contact", "days since", "not improving")
-    )  # fmt: skip
+    writer = csv.DictWriter(out, _COLUMNS)
+    writer.writeheader()
+    left = max((month.last_day - today).days, 0)
     for r in rows:
-        cells = (month, today, r.patient, r.said, r.codes, r.minutes, "" if r.missing is None else r.missing,
-                 r.next_code, "; ".join(r.elements), r.reason, r.last_contact, "" if r.silent is None else r.silent,
-                 r.not_improving)  # fmt: skip
-        writer.writerow(_harmless(str(cell)) for cell in cells)
+        cells = (month, today, left, r.patient, r.who.name, r.who.born, r.who.number, r.said, r.codes, r.minutes,
+                 _or_empty(r.missing), r.next_code, "; ".join(r.elements), "due" if r.review_due else "", r.reason,
+                 r.last_contact, _or_empty(r.silent), r.not_improving)  # fmt: skip
+        writer.writerow({name: _harmless(str(cell)) for name, cell in zip(_COLUMNS, cells, strict=True)})
     return out.getvalue()
+
+
+_COLUMNS = (
+    *("month", "as of", "days left", "patient", "name", "born", "number", "status", "codes", "minutes", "to next"),
+    *("next code", "not documented", "psychiatric review", "reason", "last contact", "days since", "not improving"),
+)
+
+
+def _or_empty(number: int | None) -> int | str:
+    return "" if number is None else number
 
 
 def _harmless(cell: str) -> str:

@@ -1,25 +1,18 @@
-"""HTML answers: templates with everything escaped, nothing from elsewhere, and errors that say what to do.
-
-No script at all: what opens is `details`, what is chosen is a link or a form. The policy of content allows our own
-style sheets and nothing else.
-"""
+"""Errors of the pages, as pages that say what to do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
-from functools import cache
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-import jinja2
 from fastapi import Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from bhi_fhir.errors import BhiError, ServerError
 from bhi_fhir.web import logs
+from bhi_fhir.web.pages.html import error_page
 from bhi_fhir.web.problems import Problem
-
-HTML = "text/html; charset=utf-8"
 
 
 class Told(Exception):
@@ -34,33 +27,6 @@ def told(status: int, title: str, sentence: str) -> Told:
     return Told(status, title, sentence)
 
 
-@cache
-def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("bhi_fhir.web.pages"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def page(template: str, context: dict[str, Any], *, frames: Iterable[str] = (), status: int = 200) -> Response:
-    """`frames`: origins that may show it in a frame. `context` has at least `title`."""
-    body = _templates().get_template(template).render({"style": "", **context})
-    return Response(body, status, {"content-security-policy": _policy(frames)}, HTML)
-
-
-def _policy(frames: Iterable[str]) -> str:
-    ancestors = " ".join(frames) or "'none'"
-    return f"default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors {ancestors}"
-
-
-def frames(request: Request) -> tuple[str, ...]:
-    """The origins of site.toml that may frame the clinician's page."""
-    return tuple(request.app.state.service.site.smart.frame_ancestors)
-
-
 class PageRoute(APIRoute):
     """A route whose errors are pages, too."""
 
@@ -73,7 +39,9 @@ class PageRoute(APIRoute):
             except Told as said:
                 return _error(request, said)
             except Problem as problem:
-                return _error(request, Told(problem.status, "This cannot be shown", problem.issues[0].sentence))
+                shown = _error(request, Told(problem.status, "This cannot be shown", problem.issues[0].sentence))
+                shown.headers.update(problem.headers)
+                return shown
             except ServerError:
                 return _error(
                     request,
@@ -91,5 +59,4 @@ class PageRoute(APIRoute):
 
 
 def _error(request: Request, said: Told) -> Response:
-    context = {"title": said.title, "sentence": said.sentence}
-    return page("error.html", context, frames=frames(request), status=said.status)
+    return error_page(request, said.status, said.title, said.sentence)

@@ -7,7 +7,7 @@ const given = JSON.parse(process.argv[2]);
 const origin = `http://localhost:${given.port}`;
 const scopes = given.scopes;
 // What people here allow, by who signs in: the name is typed into the login form.
-const state = { patient: given.patient, refuse: [], banner: true, style: null, life: 300, refresh: true, silent: false };
+const state = { patient: given.patient, refuse: [], banner: true, style: null, life: 300, refresh: true, silent: false, only: '', swap: '' };
 
 const provider = new Provider(origin, {
   clients: given.clients,
@@ -79,11 +79,13 @@ async function gate(request, response) {
       if (type && !allowed(found.scope ?? '', type, letter)) return state.silent ? say(200, { resourceType: 'Bundle', type: 'searchset', total: 0 }) : say(403, { resourceType: 'OperationOutcome', issue: [{ severity: 'error', code: 'forbidden' }] });
     }
   }
+  const asked = /^Patient\/([^/?]+)/.exec(path)?.[1];
+  if (asked && state.only && asked !== state.only) return say(403, { resourceType: 'OperationOutcome', issue: [{ severity: 'error', code: 'forbidden' }] });
   const body = [];
   for await (const part of request) body.push(part);
   const headers = {};
   for (const name of ['accept', 'content-type', 'if-none-exist', 'if-match', 'prefer']) if (request.headers[name]) headers[name] = request.headers[name];
-  const answer = await fetch(`${given.behind}/${path}`, { method: request.method, headers, body: body.length ? Buffer.concat(body) : undefined });
+  const answer = await fetch(`${given.behind}/${asked && state.swap ? path.replace(asked, state.swap) : path}`, { method: request.method, headers, body: body.length ? Buffer.concat(body) : undefined });
   const text = Buffer.from(await answer.arrayBuffer());
   const kept = Object.fromEntries(['content-type', 'etag', 'location', 'last-modified'].flatMap((n) => (answer.headers.get(n) ? [[n, answer.headers.get(n)]] : [])));
   response.writeHead(answer.status, kept);

@@ -54,16 +54,19 @@ class Patient:
         return bool(self.name and self.born)
 
 
+NOBODY = Patient()
+
+
 @dataclass(frozen=True)
 class Names:
-    patient: Patient = Patient()
+    patient: Patient = NOBODY
     people: dict[str, str] = field(default_factory=dict)
     """Practitioner/id to name."""
 
     @classmethod
     def of(cls, sources: Iterable[Source]) -> Names:
         """The first Patient is the one that was asked for."""
-        patient, people = Patient(), {}
+        patient, people = NOBODY, {}
         for source in sources:
             body = bytes(source.json)
             if b'"Patient"' not in body and b'"Practitioner"' not in body:
@@ -79,6 +82,16 @@ class Names:
         return cls(patient, people)
 
     @staticmethod
+    def whose(sources: Iterable[Source], patient: str) -> Patient:
+        """The Patient of this reference; of merged records there is more than one."""
+        for source in sources:
+            if b'"Patient"' in bytes(source.json):
+                found = Names.patient_of(bytes(source.json))
+                if found.reference == patient:
+                    return found
+        return NOBODY
+
+    @staticmethod
     def one(body: bytes) -> str:
         return _shown(msgspec.json.decode(body, type=_Human))
 
@@ -87,7 +100,7 @@ class Names:
         try:
             return _patient(msgspec.json.decode(body, type=_Human))
         except UNREADABLE:
-            return Patient()
+            return NOBODY
 
     def told(self, text: str) -> str:
         """The same sentence with names for references."""
