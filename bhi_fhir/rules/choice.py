@@ -22,27 +22,39 @@ _NOTHING_AGAINST = Answer("met", "nothing that is charged or chosen this month s
 _RANK = {"billable": 0, "needs-review": 1, "not-billable": 2}
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Trial:
     """One monthly code while it is being decided."""
 
     code: Code
     course: Course
-    findings: list[Finding]
+    block: list[Finding]
+    review: list[Finding]
     units: int = 0
     no: Answer | None = None
     """Why it must not stand beside what else is chosen or charged."""
+    opened: list[Finding] = field(init=False)
+    """Those that are not met."""
+
+    def __post_init__(self) -> None:
+        self.opened = [f for f in self.findings if f.outcome != "met"]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return *self.block, *self.review
+
+    def settle(self, exclusivity: Finding) -> None:
+        """The last that blocks."""
+        self.block.append(exclusivity)
+        if exclusivity.open:
+            self.opened.append(exclusivity)
 
     def finding(self, requirement: str) -> Finding:
         return next(f for f in self.findings if f.requirement == requirement)
 
     @property
     def status(self) -> Status:
-        return status_of(self.findings)
-
-    @property
-    def open(self) -> int:
-        return sum([f.open for f in self.findings])
+        return status_of(self.opened)
 
 
 @dataclass
@@ -210,7 +222,7 @@ def _general_line(case: MonthCase, general: list[Trial], programs: list[Program]
         )
     if case.switches.allow_99484_with_g0323 and add_on is None:
         return runners
-    best = min(runners, key=lambda t: (_is_blocked(t), _RANK[t.status], t.open), default=None)
+    best = min(runners, key=lambda t: (_is_blocked(t), _RANK[t.status], len(t.opened)), default=None)
     if best is None:
         return []
     if best.status != "not-billable":
@@ -220,10 +232,8 @@ def _general_line(case: MonthCase, general: list[Trial], programs: list[Program]
 
 
 def settle_exclusivity(case: MonthCase, trial: Trial) -> None:
-    """Its place is after what blocks and before what is for review."""
     if "exclusivity" in trial.code.block:
-        found = finding(case.rules, "exclusivity", "block", trial.no or _NOTHING_AGAINST)
-        trial.findings.insert([f.level for f in trial.findings].count("block"), found)
+        trial.settle(finding(case.rules, "exclusivity", "block", trial.no or _NOTHING_AGAINST))
 
 
 # -- 99494 ------------------------------------------------------------------------------------------
@@ -239,9 +249,9 @@ def add_on_to(case: MonthCase, chosen: Trial | None) -> None:
     alone = finding(case.rules, "exclusivity", "block", _add_on_exclusivity(case, code, base, chosen, is_charged))
     own = {"minutes": minutes, "exclusivity": alone}
     not_the_bases = {*own, "episode-month"} if is_charged else set(own)
-    of_base = [f for f in base.findings if f.requirement not in not_the_bases]
-    findings = [f for f in of_base if f.level == "block"] + [own[name] for name in code.block]
-    case.trials["99494"] = Trial(code, base.course, [*findings, *(f for f in of_base if f.level == "review")], units)
+    block = [f for f in base.block if f.requirement not in not_the_bases] + [own[name] for name in code.block]
+    review = [f for f in base.review if f.requirement not in not_the_bases]
+    case.trials["99494"] = Trial(code, base.course, block, review, units)
 
 
 def _add_on_minutes(case: MonthCase, code: Code, base: Trial) -> tuple[int, Finding]:

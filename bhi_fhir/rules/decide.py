@@ -29,8 +29,7 @@ from bhi_fhir.rules.patient_month import PatientMonth
 from bhi_fhir.rules.requirements import Check, finding
 from bhi_fhir.rules.service_date import date_of_related, date_of_service
 from bhi_fhir.rules.services import related
-from bhi_fhir.rules.setting import ORDER, Setting
-from bhi_fhir.rules.track import Track
+from bhi_fhir.rules.setting import ORDER, Asked, Setting
 
 
 def decide(chart: Chart, month: ServiceMonth, rules: Rules, switches: Switches) -> Decision:
@@ -47,8 +46,8 @@ def _decide(chart: Chart, setting: Setting) -> Decision:
     patient = PatientMonth(chart, setting)
     case = MonthCase(patient, chart, setting.month, setting.rules, setting.switches)
     programs = _programs(chart, setting.month)
-    for code, track, checks in setting.asked(programs):
-        _try(case, code, track, checks)
+    for asked in setting.asked(programs):
+        _try(case, asked)
     already_charged(case)
     chosen_cocm = choose_cocm(case) if Program.COCM in programs else None
     chosen_general = choose_general(case, chosen_cocm, programs)
@@ -68,17 +67,16 @@ def _programs(chart: Chart, month: ServiceMonth) -> list[Program]:
     return sorted(now or set(Program))
 
 
-def _try(case: MonthCase, code: Code, track: Track, checks: tuple[Check, ...]) -> None:
+def _try(case: MonthCase, asked: Asked) -> None:
     """Every finding of a code but exclusivity."""
-    course = case.courses.get(track)
+    course = case.courses.get(asked.track)
     if course is None:
-        course = case.courses[track] = follow(case.patient, track)
-    asked, known = Case(case.patient, code, course), case.patient.findings
-    for check in checks:
-        if check not in known:
-            known[check] = check.of(asked)
-    findings = [found for check in checks if (found := known[check])]
-    case.trials[code.code] = Trial(code, course, findings, units=1)
+        course = case.courses[asked.track] = follow(case.patient, asked.track)
+    one, found = Case(case.patient, asked.code, course), case.patient.findings
+    for check in asked.first:
+        found[check] = check.of(one)
+    block, review = (list(filter(None, map(found.get, checks))) for checks in (asked.block, asked.review))
+    case.trials[asked.code.code] = Trial(asked.code, course, block, review, units=1)
 
 
 # -- lines ------------------------------------------------------------------------------------------
@@ -136,7 +134,7 @@ def _decision(
 ) -> Decision:
     trials = sorted(case.trials.values(), key=lambda t: ORDER.index(t.code.code))
     candidates = [
-        Candidate(t.code.code, s := t.status, t.units if s != "not-billable" else 0, tuple(t.findings)) for t in trials
+        Candidate(t.code.code, s := t.status, t.units if s != "not-billable" else 0, t.findings) for t in trials
     ]
     if case.rules.unverified:
         candidates = [_unverified(c, case.rules) for c in candidates]
@@ -185,7 +183,7 @@ def _shown(case: MonthCase, chosen: list[Trial], programs: list[Program]) -> Tri
 
 def _distance(trial: Trial) -> tuple[int, int, int]:
     """How far from being billable: what blocks, then all that is open."""
-    return sum([f.blocks for f in trial.findings]), trial.open, ORDER.index(trial.code.code)
+    return sum([f.blocks for f in trial.opened]), len(trial.opened), ORDER.index(trial.code.code)
 
 
 def _minutes(case: MonthCase, shown: Trial | None) -> Minutes:
