@@ -38,8 +38,12 @@ def process(folder: Path, *options: str) -> Iterator[tuple[httpx.Client, subproc
                 _wait(client, running, log)
                 yield client, running, log
         finally:
-            running.kill()
-            running.wait()
+            running.terminate()  # its workers go with it
+            try:
+                running.wait(30)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait()
 
 
 def _wait(client: httpx.Client, running: subprocess.Popen[bytes], log: Path) -> None:
