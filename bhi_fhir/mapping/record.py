@@ -321,7 +321,11 @@ class Record:
         row = r4_row(source.json)
         if row is not None and row.id:
             kind = type(row).__name__
-            self._put(f"{kind}/{row.id}", Version(source, row.meta or _NO_META, kind, row), versions)
+            key, version = f"{kind}/{row.id}", Version(source, row.meta or _NO_META, kind, row)
+            if source.full_url:
+                self._put(key, version, versions)
+            else:
+                versions.setdefault(key, []).append(version)
             return
         try:
             header = _HEADER.decode(source.json)
@@ -466,8 +470,8 @@ class Record:
     def _index(self) -> None:
         servers = {frozenset(self._bases.get(key, ())) for key in self._sources} if self._bases else set()
         self._one_server = len(servers) <= 1
-        for key, person in self.own():
-            if isinstance(person, Practitioner) and key not in self._people:
+        for key, person in self.of_type(Practitioner):
+            if key not in self._people:
                 self._people[key] = self._same_npi(person) or key
         self._merge()
         self.withheld = [
