@@ -105,8 +105,8 @@ class Record:
     _by_type: dict[type[Row], list[tuple[str, Row]]] = field(default_factory=dict)
     _filed: int = 0
     """How many of the rows are in `_by_type`."""
-    _known_people: dict[str, str | None] = field(default_factory=dict)
-    _known_patients: dict[str, str | None] = field(default_factory=dict)
+    _known_people: dict[str | None, str | None] = field(default_factory=dict)
+    _known_patients: dict[str | None, str | None] = field(default_factory=dict)
     """By the text of a reference, where the resource that holds it makes no difference."""
     _one_server: bool = False
     """All that was read comes from one server, or nothing says from which: a reference means the same everywhere."""
@@ -184,11 +184,16 @@ class Record:
         if reference is None:
             return None
         text = reference.reference
-        if not text or reference.identifier or not self._one_server or text.startswith("#"):
-            return self._person(reference, owner)
-        if text not in self._known_people:
-            self._known_people[text] = self._person(reference, owner)
-        return self._known_people[text]
+        if text in self._known_people and reference.identifier is None:
+            return self._known_people[text]
+        found = self._person(reference, owner)
+        if text and self._is_plain(text, reference):
+            self._known_people[text] = found
+        return found
+
+    def _is_plain(self, text: str, reference: Reference) -> bool:
+        """Does it mean the same whatever resource holds it, by its text alone?"""
+        return reference.identifier is None and self._one_server and not text.startswith("#")
 
     def _person(self, reference: Reference | None, owner: str) -> str | None:
         key = self.resolve(reference, owner)
@@ -240,12 +245,15 @@ class Record:
     def patient(self, row: Row, key: str) -> str | None:
         """The patient whom a resource belongs to, a merged patient's survivor included."""
         subject: Reference | None = getattr(row, OF_A_PATIENT[type(row)])
-        text = subject.reference if subject else None
-        if subject is None or not text or subject.identifier or not self._one_server or text.startswith("#"):
-            return self._patient(subject, key)
-        if text not in self._known_patients:
-            self._known_patients[text] = self._patient(subject, key)
-        return self._known_patients[text]
+        if subject is None:
+            return None
+        text = subject.reference
+        if text in self._known_patients and subject.identifier is None:
+            return self._known_patients[text]
+        found = self._patient(subject, key)
+        if text and self._is_plain(text, subject):
+            self._known_patients[text] = found
+        return found
 
     def _patient(self, subject: Reference | None, key: str) -> str | None:
         found = self.resolve(subject, key)

@@ -228,15 +228,22 @@ def _scored_by(asked: tuple[str | None, str | None], terms: Terminology) -> int 
 def _number(answers: list[Answer], reading: Reading) -> int | None:
     """The score of an answer: a number, an ordinal, or a mapped code."""
     answer = answers[0]
-    values: list[Decimal | int | None] = [answer.value_integer, answer.value_decimal]
-    if answer.value_quantity:
-        values.append(answer.value_quantity.value)
+    return next((n for v in _values(answer, reading) if v is not None and (n := whole(v)) is not None), None)
+
+
+def _values(answer: Answer, reading: Reading) -> Iterator[Decimal | int | None]:
+    """Every value that an answer states, the surest first."""
     coding = answer.value_coding
-    for extension in (*(answer.extension or ()), *((coding.extension if coding else None) or ())):
-        if extension.url in _ORDINAL:
-            values += [extension.value_decimal, extension.value_integer]
+    yield answer.value_integer
+    yield answer.value_decimal
+    if answer.value_quantity:
+        yield answer.value_quantity.value
+    if answer.extension or (coding and coding.extension):
+        for extension in (*(answer.extension or ()), *((coding.extension if coding else None) or ())):
+            if extension.url in _ORDINAL:
+                yield extension.value_decimal
+                yield extension.value_integer
     if coding:
-        values.append(reading.terms.once(_scored_by, (coding.system, coding.code), reading.terms))
+        yield reading.terms.once(_scored_by, (coding.system, coding.code), reading.terms)
     if answer.value_boolean is not None:
-        values.append(int(answer.value_boolean))
-    return next((n for v in values if v is not None and (n := whole(v)) is not None), None)
+        yield int(answer.value_boolean)
