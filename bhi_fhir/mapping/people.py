@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from bhi_fhir.domain.record import Person
 from bhi_fhir.mapping.reading import Reading
@@ -26,16 +28,25 @@ KINDS = (
     "undetermined",
 )
 """The groups `mappings/base/person-*.json`. A NUCC code outside all of them is "other": known, and none of these."""
+NOBODY: Mapping[str, Person] = MappingProxyType({})
 
 
-def people(record: Record, reading: Reading) -> dict[str, Person]:
-    """Everybody whom the record names as a practitioner, by reference, and what each is in the month."""
+def people(record: Record, reading: Reading, known: Mapping[str, Person] = NOBODY) -> dict[str, Person]:
+    """Everybody whom the record names as a practitioner, by reference, and what each is in the month.
+
+    `known`: what the record that this one stands beside says of its people; only what is added to it is looked at.
+    """
     kinds: dict[str, set[str]] = defaultdict(set)
     homes: dict[str, set[str]] = defaultdict(set)
-    for key, practitioner in record.of_type(Practitioner):
+    own = list(record.own() if known else record.rows.items())
+    for key, practitioner in own:
+        if not isinstance(practitioner, Practitioner):
+            continue
         held = [q.code for q in practitioner.qualification or () if reading.in_force(q.period)]
         kinds[record.person_key(key)] |= _kinds(held, reading)
-    for key, role in record.of_type(PractitionerRole):
+    for key, role in own:
+        if not isinstance(role, PractitionerRole):
+            continue
         found = record.person(role.practitioner, key)
         ended = role.active is False and not (role.period and role.period.end)
         if found is None or ended or not reading.in_force(role.period):
@@ -48,6 +59,9 @@ def people(record: Record, reading: Reading) -> dict[str, Person]:
         listed = record.person(Reference(type="Practitioner", identifier=Identifier(NPI, npi)))
         if listed:
             kinds[listed] |= _kinds([CodeableConcept((Coding(NUCC, code),)) for code in codes], reading)
+    for who in (kinds | homes).keys() & known.keys():
+        kinds[who] |= known[who].kinds
+        homes[who] |= known[who].organizations
     return {who: Person(who, frozenset(kinds[who]), frozenset(homes[who])) for who in kinds | homes}
 
 

@@ -53,6 +53,8 @@ def what_can_be_read(raw: bytes | msgspec.Raw, kind: str) -> tuple[str | None, s
     except UNREADABLE:
         resource = _whole_elements(bytes(raw))
     patient = _at(resource, SUBJECT.get(kind, ""), "reference")
+    if kind == "Patient" and (name := _at(resource, "id")):
+        patient = f"Patient/{name}"
     if patient and not patient.isprintable():
         patient = None  # the tear goes through the name
     days = [

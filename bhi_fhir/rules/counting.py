@@ -400,7 +400,8 @@ def gate_overlap(tally: Tally) -> None:
         if not piece.spans:
             tally.pieces.append(piece)
             continue
-        if not taken or taken[-1][1] <= piece.begins:
+        taken = [span for span in taken if span[1] > piece.begins]  # what ended before lies before all that follow
+        if not taken:
             tally.pieces.append(piece)
             taken += piece.spans
             continue

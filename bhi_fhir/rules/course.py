@@ -103,7 +103,10 @@ def follow(patient: PatientMonth, track: Track) -> Course:
         return _walked(patient, track, charged, perhaps)
     who = billing(patient, track, patient.month, last)
     staff = patient.crew(track.teams).staff(track.roles(patient.switches), who.people) & patient.workers
-    key = (track.teams, track.kinds(patient.switches), staff, who.people, track.time_of == "billing-practitioner")
+    allowed = patient.permission(who.people)
+    by_program = track.program if allowed.certain != allowed.possible else ""  # the thresholds decide: see `_matters`
+    is_own = track.time_of == "billing-practitioner"
+    key = (track.teams, track.kinds(patient.switches), staff, who.people, is_own, by_program)
     same = patient.courses.get(key)
     if same is None:
         same = patient.courses[key] = _walked(patient, track, charged, perhaps, nobody=not staff)

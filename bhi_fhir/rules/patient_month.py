@@ -287,9 +287,11 @@ class PatientMonth:
 
     @cached_property
     def is_plain(self) -> bool:
-        """Every entry is by somebody, dated and known for what it is; only the team and consent bound the work."""
-        bounds = self.chart.care_episodes or self.chart.died or self.chart.withheld
-        return not bounds and all(a.kinds and a.people and a.when for a in self.chart.activities)
+        """Every entry is by somebody, known for what it is and timed exactly; only team and consent bound the work."""
+        chart = self.chart
+        if chart.care_episodes or chart.died or chart.withheld:
+            return False
+        return all(a.kinds and a.people and a.when and (a.span or a.duration is None) for a in chart.activities)
 
     @cached_property
     def workers(self) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bulk.export import SITE, run, scattered, write
@@ -42,6 +44,37 @@ def test_a_killed_run_goes_on_and_writes_the_same_bytes(
     run(export, tmp_path / "out", DESK, processes, today=today)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     assert not (tmp_path / "out.partial").exists()
+
+
+def test_an_export_that_changes_while_it_is_read_gives_no_result(
+    export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changing = next(export.rglob("*.ndjson"))
+    begun = Crew.step
+
+    def step(self: Crew, name: str, *rest: Any) -> Any:
+        if name == "planning":
+            changing.write_bytes(changing.read_bytes().replace(b"finished", b"planned!"))
+        return begun(self, name, *rest)
+
+    monkeypatch.setattr(Crew, "step", step)
+    with pytest.raises(UsageError, match="changed while it was read"):
+        run(export, tmp_path / "out", DESK)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_is_told_in_a_sentence(export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Crew, "step", full)
+    with pytest.raises(UsageError, match="No space left on device"):
+        run(export, tmp_path / "out", DESK)
+
+
+def test_a_result_may_not_lie_inside_the_export(export: Path) -> None:
+    with pytest.raises(UsageError, match="lies inside the export"):
+        run(export, export / "out", DESK)
 
 
 def kill_after(results: int, processes: int, export: Path, out: Path) -> bool:

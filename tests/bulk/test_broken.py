@@ -60,6 +60,33 @@ def test_a_broken_line_costs_what_evaluate_says(line: str, left: list[str], tmp_
     assert [who for who, codes in billable(said).items() if codes] == left
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param([{"deceasedDateTime": 5}], id="a death that cannot be read"),
+        pytest.param([{"deceasedBoolean": "true"}], id="a boolean in quotes"),
+        pytest.param([{}, {"deceasedDateTime": "2026-02-01"}], id="twice, dead and alive, and nothing says which"),
+    ],
+)
+def test_a_patient_who_cannot_be_read_is_in_doubt_alone(more: list[dict[str, object]], tmp_path: Path) -> None:
+    [maria] = [json.loads(line) for line in MARIA if '"resourceType": "Patient"' in line]
+    others = [line for line in BOTH if json.loads(line) != maria]
+    lines = [*others, *(json.dumps(maria | each) for each in more)]
+    said = by_bulk(write(tmp_path / "in", {"a.ndjson": lines}), tmp_path / "out", DESK)
+    assert said == by_evaluate(lines, tmp_path / "all.ndjson", DESK)
+    assert [who for who, codes in billable(said).items() if codes] == ["Patient/walter"]
+
+
+def test_what_is_no_file_may_hold_anybody(tmp_path: Path) -> None:
+    folder = write(tmp_path / "in", {"a.ndjson": BOTH})
+    (write(tmp_path / "elsewhere", {"more.ndjson": WALTER})).rename(tmp_path / "there")
+    (folder / "sub").symlink_to(tmp_path / "there")
+    (folder / "Consent.ndjson").symlink_to(tmp_path / "gone")
+    said = by_bulk(folder, tmp_path / "out", DESK)
+    assert said.aside == [("", "it is no file, or a link that leads to none, so it is not read")] * 2
+    assert not any(billable(said).values())
+
+
 def test_a_bundle_may_hold_anybody(tmp_path: Path) -> None:
     folder = write(tmp_path / "in", {"a.ndjson": [*BOTH, '{"entry": [], "resourceType": "Bundle"}']})
     said = by_bulk(folder, tmp_path / "out", DESK)

@@ -1,7 +1,8 @@
 """A share of the patients: their lines read again, decided and written, a batch at a time.
 
 A batch is one record as `evaluate` reads it, beside the staff of all. Where that would let one patient's lines speak
-of another (a contained practitioner, dates without a zone, which are counted), each patient is read alone.
+of another (a contained practitioner, dates without a zone, which are counted, a line that does not say whose it is),
+each patient is read alone.
 """
 
 from __future__ import annotations
@@ -139,16 +140,22 @@ class Room:
 
     def __init__(self, desk: Desk, drafting: DraftRun, staff: Record, for_all: Sequence[Withheld]) -> None:
         self.desk, self.drafting, self.shared, self.for_all = desk, drafting, staff, for_all
+        self.known = frozenset(for_all)
         self.staff: dict[str, Person] = people(self.shared, self.reading(self.shared, Clock(self.desk.site.zone)))
 
     def reading(self, record: Record, clock: Clock) -> Reading:
         return Reading(record, self.desk.terms, clock, self.desk.reading, self.desk.month.span)
 
     def record(self, sources: Iterable[Source]) -> Record:
+        """With what is withheld from everybody, and what of these lines holds back besides."""
         record = Record.read(sources, self.shared)
-        mine = [(who, part) for who, part in record.withheld if who is not None]  # the others are among for_all
+        mine = [(who, part) for who, part in record.withheld if who is not None or part not in self.known]
         record.withheld = [*((None, part) for part in self.for_all), *mine]
         return record
+
+    def speaks_of_all(self, record: Record) -> bool:
+        """Does a line hold something back and not say from whom? It is one of these patients'."""
+        return any(who is None for who, _ in record.withheld[len(self.for_all) :])
 
     def knows_staff(self, record: Record) -> bool:
         """Does the record itself speak of no practitioner?"""
@@ -171,7 +178,7 @@ def decide(room: Room, batch: Lines, tally: Tally, files: Files) -> None:
 def _decided(room: Room, batch: Lines) -> Iterator[Charts]:
     sources = [line for _, line in batch]
     record, clock = room.record(sources), Clock(room.desk.site.zone)
-    if room.knows_staff(record):
+    if room.knows_staff(record) and not room.speaks_of_all(record):
         found = charts(record, room.reading(record, clock), room.staff)
         if not clock.assumed:
             yield found
@@ -182,8 +189,9 @@ def _decided(room: Room, batch: Lines) -> Iterator[Charts]:
 
 def _alone(room: Room, sources: list[Source]) -> Charts:
     record, clock = room.record(sources), Clock(room.desk.site.zone)
-    staff = room.staff if room.knows_staff(record) else None
-    found = charts(record, room.reading(record, clock), staff)
+    reading = room.reading(record, clock)
+    staff = room.staff if room.knows_staff(record) else room.staff | people(record, reading, room.staff)
+    found = charts(record, reading, staff)
     return replace(found, charts=tuple(room.desk.noted(chart, clock) for chart in found.charts))
 
 

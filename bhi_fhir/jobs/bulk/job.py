@@ -171,12 +171,14 @@ def fingerprint(desk: Desk, files: Sequence[Listed]) -> str:
 
 def troubles(files: Iterable[Listed], broken: Iterable[tuple[str, str]]) -> list[Trouble]:
     """`broken`: packed files, and why they cannot be unpacked to their end, "" if they can."""
-    found = [(each.name, _unread(each), may_hold_lines(each.name)) for each in files]
+    found = [(each.name, _unread(each), bool(each.trouble) or may_hold_lines(each.name)) for each in files]
     found += [(name, reason, True) for name, reason in broken]
     return [each for each in found if each[1]]
 
 
 def _unread(each: Listed) -> str:
+    if each.trouble:
+        return each.trouble
     if not each.kind:
         return "its name does not end in .ndjson or .jsonl (.gz, .zst), so it is not read"
     return "" if each.size else "the file is empty"

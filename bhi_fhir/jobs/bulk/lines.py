@@ -38,19 +38,27 @@ class Listed:
     kind: str
     size: int
     changed: int
+    trouble: str = ""
+    """Why it is not read, whatever its name."""
 
 
 def listed(folder: Path) -> list[Listed]:
     """Every file below a folder, by name; hidden ones are not the export's."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder: name the folder with the export's NDJSON files")
-    found = sorted(p for p in folder.rglob("*") if p.is_file())
-    named = [(str(p.relative_to(folder)), p.stat()) for p in found]
-    return [
-        Listed(name, kind_of(name), stat.st_size, stat.st_mtime_ns)
-        for name, stat in named
-        if not any(part.startswith(".") for part in Path(name).parts)
-    ]
+    named = [(p.relative_to(folder), p) for p in sorted(folder.rglob("*"))]
+    seen = [(name, p) for name, p in named if not any(part.startswith(".") for part in name.parts)]
+    return [_listed(str(name), p) for name, p in seen if p.is_symlink() or not p.is_dir()]
+
+
+def _listed(name: str, path: Path) -> Listed:
+    told = os.fsencode(name).decode(errors="replace")
+    if told != name:
+        return Listed(told, "", 0, 0, "its name is no UTF-8, so it is not read")
+    if not path.is_file():
+        return Listed(name, "", 0, 0, "it is no file, or a link that leads to none, so it is not read")
+    stat = path.stat()
+    return Listed(name, kind_of(name), stat.st_size, stat.st_mtime_ns)
 
 
 def kind_of(name: str) -> str:

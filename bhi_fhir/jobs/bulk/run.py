@@ -21,6 +21,7 @@ from bhi_fhir.jobs.bulk.crew import Crew, crew
 from bhi_fhir.jobs.bulk.deciding import deciding
 from bhi_fhir.jobs.bulk.job import Asked, Job, durable
 from bhi_fhir.jobs.bulk.joining import finding_doubles, planning, sharing
+from bhi_fhir.jobs.bulk.lines import listed
 from bhi_fhir.jobs.bulk.split import looking_closer, splitting, unpacking
 from bhi_fhir.jobs.bulk.tally import Tally, add
 from bhi_fhir.jobs.desk import Desk
@@ -70,13 +71,25 @@ def bulk(
     today: date,
     showing: Showing,
 ) -> Done:
-    """Decide an export. UsageError if `out` is something else's or another run's."""
-    asked = Job.ask(desk, overrides, folder, today)
-    if out.exists():
+    """Decide an export. UsageError if `out` is something else's or another run's, and for what a disk refuses."""
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(f"{out} lies inside the export: name a folder outside of it with --out")
+    try:
+        return _bulk(Job.ask(desk, overrides, folder, today), folder, out, processes, showing)
+    except OSError as error:
+        said = f"{error.filename or out}: {error.strerror or 'it cannot be read or written'}"
+        raise UsageError(f"{said}. Mend it and run the same command: it goes on from what is done.") from error
+
+
+def _bulk(asked: Asked, folder: Path, out: Path, processes: int, showing: Showing) -> Done:
+    if out.exists() or out.is_symlink():
         return Done(out, _same_run(out, asked), again=True, told=_first(out))
     partial = out.with_name(f"{out.name}.partial")
     with _alone(partial, asked) as job, crew(job, processes) as hands:
         summary = _steps(job, hands, showing)
+        if listed(folder) != asked.files:
+            said = f"{folder} changed while it was read, and what was decided is of no one state of it"
+            raise UsageError(f"{said}: remove {partial} and run again when nobody writes to it")
         _finish(job, summary)
     partial.rename(out)
     return Done(out, summary, again=False, told=_first(out))
