@@ -30,7 +30,11 @@ from bhi_fhir.mapping import charges, chart
 from bhi_fhir.mapping.moments import Clock
 from bhi_fhir.mapping.source import Source
 from bhi_fhir.rules import choice, counting, thresholds
-from bhi_fhir.rules.counting import Piece
+from bhi_fhir.rules.counting import Tally
+from bhi_fhir.rules.course import charged_months, follow, walked
+from bhi_fhir.rules.decide import programs_of
+from bhi_fhir.rules.patient_month import PatientMonth
+from bhi_fhir.rules.setting import Setting
 
 EXAMPLES = int(os.environ.get("BHI_EXAMPLES", "300"))
 """Months per property; the long form asks for thousands."""
@@ -225,6 +229,20 @@ def the_same_instants_in_another_zone_are_the_same_month(month: Month) -> None:
     assert told(decide([respelled(r) for r in resources])) == told(decide(resources))
 
 
+def codes_that_share_a_walk_come_to_what_each_would_alone(month: Month) -> None:
+    """Also where the consent of a day decides, by each program's own thresholds."""
+    resources = month.record().resources
+    if len(month.work) % 2:
+        resources = [r | {"dateTime": "2026-03-03"} if r["resourceType"] == "Consent" else r for r in resources]
+    sources = [Source("record", str(i), json.dumps(r).encode()) for i, r in enumerate(resources)]
+    [(_, facts)] = DESK.decide(sources).decisions
+    setting = Setting(DESK.month, DESK.rules, DESK.site.switches)
+    together = PatientMonth(facts, setting)
+    for asked in setting.asked(programs_of(facts, DESK.month)):
+        alone = PatientMonth(facts, setting)
+        assert follow(together, asked.track) == walked(alone, asked.track, *charged_months(alone, asked.track))
+
+
 def respelled(node: Any) -> Any:
     if isinstance(node, dict):
         return {key: respelled(value) for key, value in node.items()}
@@ -244,6 +262,7 @@ PROPERTIES: list[Property] = [
     exclusive_codes_never_meet,
     our_own_drafts_change_nothing,
     the_same_instants_in_another_zone_are_the_same_month,
+    codes_that_share_a_walk_come_to_what_each_would_alone,
 ]
 
 
@@ -258,12 +277,12 @@ def test_of_every_month(holds: Property) -> None:
 
 def _bug_order(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(chart, "_sorted", tuple)
-    patch.setattr(counting, "_order", lambda piece: 0)
+    patch.setattr(counting, "_ORDER", lambda piece: 0)
 
 
 def _bug_rounding(patch: pytest.MonkeyPatch) -> None:
-    whole = Piece.counted.fget  # type: ignore[attr-defined]
-    patch.setattr(Piece, "counted", property(lambda piece: timedelta(minutes=whole(piece) // timedelta(minutes=1))))
+    each = timedelta(minutes=1)
+    patch.setattr(Tally, "counted", property(lambda tally: sum([p.counted // each for p in tally.pieces]) * each))
 
 
 def _bug_threshold(patch: pytest.MonkeyPatch) -> None:
@@ -287,10 +306,23 @@ def _bug_zone(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Clock, "_read", lambda clock, text: read(clock, text[:19]))
 
 
+def _bug_shared(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PatientMonth, "workers", frozenset())
+
+
 BUGS = dict(
     zip(
         PROPERTIES,
-        [_bug_order, _bug_rounding, _bug_threshold, _bug_overlap, _bug_exclusivity, _bug_own_drafts, _bug_zone],
+        [
+            _bug_order,
+            _bug_rounding,
+            _bug_threshold,
+            _bug_overlap,
+            _bug_exclusivity,
+            _bug_own_drafts,
+            _bug_zone,
+            _bug_shared,
+        ],
         strict=True,
     )
 )

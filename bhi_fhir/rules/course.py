@@ -96,11 +96,11 @@ class _Walk:
 
 def follow(patient: PatientMonth, track: Track) -> Course:
     """What this month comes to for a track. Tracks that count the same work for the same people are walked once."""
-    charged, perhaps = _charged_months(patient, track)
+    charged, perhaps = charged_months(patient, track)
     last = patient.entries(patient.month).last_work
     plain = patient.is_plain and patient.crew(track.teams).is_plain and last is not None
     if charged or perhaps or not plain:
-        return _walked(patient, track, charged, perhaps)
+        return walked(patient, track, charged, perhaps)
     who = billing(patient, track, patient.month, last)
     staff = patient.crew(track.teams).staff(track.roles(patient.switches), who.people) & patient.workers
     allowed = patient.permission(who.people)
@@ -109,11 +109,11 @@ def follow(patient: PatientMonth, track: Track) -> Course:
     key = (track.teams, track.kinds(patient.switches), staff, who.people, is_own, by_program)
     same = patient.courses.get(key)
     if same is None:
-        same = patient.courses[key] = _walked(patient, track, charged, perhaps, nobody=not staff)
+        same = patient.courses[key] = walked(patient, track, charged, perhaps, nobody=not staff)
     return same if same.track is track else replace(same, track=track, billing=who)
 
 
-def _walked(
+def walked(
     patient: PatientMonth, track: Track, charged: dict[int, list[str]], perhaps: set[int], nobody: bool = False
 ) -> Course:
     """Walk the track's months in order. `nobody`: no month holds work of anybody whose time counts."""
@@ -179,7 +179,7 @@ def _course(track: Track, counted: _Counted, walk: _Walk, patient: PatientMonth)
     )
 
 
-def _charged_months(patient: PatientMonth, track: Track) -> tuple[dict[int, list[str]], set[int]]:
+def charged_months(patient: PatientMonth, track: Track) -> tuple[dict[int, list[str]], set[int]]:
     """Months in which a code of the program is charged, for certain (with the charges) and perhaps.
 
     Work was done then, whatever the record holds of it. A charge without a date may be of the month before.

@@ -45,7 +45,7 @@ def decider(month: ServiceMonth, rules: Rules, switches: Switches) -> Callable[[
 def _decide(chart: Chart, setting: Setting) -> Decision:
     patient = PatientMonth(chart, setting)
     case = MonthCase(patient, chart, setting.month, setting.rules, setting.switches)
-    programs = _programs(chart, setting.month)
+    programs = programs_of(chart, setting.month)
     for asked in setting.asked(programs):
         _try(case, asked)
     already_charged(case)
@@ -59,7 +59,7 @@ def _decide(chart: Chart, setting: Setting) -> Decision:
     return _decision(case, programs, chosen, lines, services)
 
 
-def _programs(chart: Chart, month: ServiceMonth) -> list[Program]:
+def programs_of(chart: Chart, month: ServiceMonth) -> list[Program]:
     """The programs of the teams in force in the month; else of the last team known; else both."""
     now = {t.program for t in chart.teams if t.period.meets(month.span)}
     if not now and chart.teams:
