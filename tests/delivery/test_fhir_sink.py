@@ -23,6 +23,7 @@ from bhi_fhir.delivery.ledger import Ledger, open_ledger
 from bhi_fhir.delivery.line import Draft, Line, Nothing, Several, Standing
 from bhi_fhir.delivery.seal import Seal
 from bhi_fhir.delivery.settle import settle
+from bhi_fhir.domain.value import replace as varied
 from bhi_fhir.drafts.models import draft
 from bhi_fhir.fhir.capabilities import Capabilities, capabilities
 from bhi_fhir.fhir.client import BhiClient
@@ -50,7 +51,7 @@ class Place:
         return FhirSink(self.client, self.served, SITE, NOW)
 
     def drafts(self, decision: Any = COCM_FIRST, chart: Any = MARIA, run: Any = RUN) -> list[Draft]:
-        made = draft(replace(decision, patient=self.patient), replace(chart, patient=self.patient), run)
+        made = draft(varied(decision, patient=self.patient), varied(chart, patient=self.patient), run)
         return [_draft(resource) for resource in made.resources]
 
     async def deliver(self, drafts: Sequence[Draft] | None = None, sink: FhirSink | None = None) -> list[Delivered]:
@@ -158,14 +159,14 @@ async def test_a_label_that_somebody_added_stays_on_what_we_write(place: Place) 
     label = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "PSY"}
     meta = {**stored["meta"], "security": [*stored["meta"]["security"], label]}
     await place.changed(charge.reference, meta=meta)
-    more = place.drafts(replace(COCM_FIRST, lines=(monthly("99492", units=2),)))
+    more = place.drafts(varied(COCM_FIRST, lines=(monthly("99492", units=2),)))
     assert {one.outcome for one in await place.deliver(more)} == {"updated"}
     (stored,) = await place.all(charge)
     assert {each["code"] for each in stored["meta"]["security"]} == {"R", "42CFRPart2", "PSY"}
 
 
 async def test_only_what_is_missing_is_created(place: Place) -> None:
-    bare = place.drafts(chart=replace(MARIA, covers=()))
+    bare = place.drafts(chart=varied(MARIA, covers=()))
     await place.deliver(bare)
     assert [one.outcome for one in await place.deliver()] == ["unchanged", "created"]
     assert place.reached.count("POST Bundle 200") == 2
@@ -223,7 +224,7 @@ async def test_each_door_creates_once_then_updates_then_withdraws(place: Place, 
     assert [one.outcome for one in first] == ["created", "created"]
     assert place.reached == [*written, "POST Provenance 201"]
     assert {one.outcome for one in await place.deliver()} == {"unchanged"}
-    more = place.drafts(replace(COCM_FIRST, lines=(monthly("99492", units=2),)))
+    more = place.drafts(varied(COCM_FIRST, lines=(monthly("99492", units=2),)))
     assert {one.outcome for one in await place.deliver(more)} == {"updated"}
     assert {one.outcome for one in await place.deliver([])} == {"withdrawn"}
     for one in first:
