@@ -14,5 +14,5 @@
 A patient's lines go to one share by a hash of the patient's reference, so a share is decided exactly as `evaluate`
 decides a file of it. What a share cannot know by itself is found out before: what is withheld from everybody, who is
 merged with whom, what is given twice under two patients. Memory is bounded by a batch of lines and one patient,
-whatever the size of the export; staff and organizations are held by each process, about 1 KB for each.
+whatever the size of the export; staff and organizations are held by each process, 2 to 3 KB for each.
 """
