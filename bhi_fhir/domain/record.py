@@ -114,8 +114,10 @@ class Activity(Value, frozen=True):
     """From when to when, if both are known to the instant: follows from `when` and `duration`."""
 
     def __post_init__(self) -> None:
+        span = None
         if self.when is not None and self.when.exact and self.duration is not None:
-            force_setattr(self, "span", (self.when.earliest, self.when.earliest + self.duration))
+            span = self.when.earliest, self.when.earliest + self.duration
+        force_setattr(self, "span", span)
 
 
 class Visit(Value, frozen=True):

@@ -52,10 +52,8 @@ class Period(Value, frozen=True):
     """Both follow from start and end."""
 
     def __post_init__(self) -> None:
-        if self.start is not None:
-            force_setattr(self, "opens", self.start.earliest)
-        if self.end is not None:
-            force_setattr(self, "closes", self.end.latest)
+        force_setattr(self, "opens", self.start.earliest if self.start else BEGINNING)
+        force_setattr(self, "closes", self.end.latest if self.end else END)
 
     def holds(self, instant: datetime) -> bool:
         return self.opens <= instant and (

@@ -16,8 +16,9 @@ import re
 import secrets
 import ssl
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -226,8 +227,7 @@ class BackendServices(httpx.Auth):
         self._credential = credential
         self._endpoint = _Endpoint(token_url) if token_url else None
         self._scope = scope
-        self._tls = tls
-        self._timeout_s = timeout_s
+        self._exchange = partial(exchange, task="No access token", timeout_s=timeout_s, tls=tls)
         self._clock = clock
         self._token: _Token | None = None
         self._fetching: asyncio.Task[_Token] | None = None
@@ -329,18 +329,6 @@ class BackendServices(httpx.Auth):
         life = _lifetime(said.expires_in)
         self.granted_scope = said.scope if isinstance(said.scope, str) else None
         return _Token(said.access_token, self._clock() + life - min(MARGIN_S, life / 2))
-
-    async def _exchange(
-        self,
-        method: str,
-        url: str,
-        what: str,
-        headers: Mapping[str, str] | None = None,
-        form: Mapping[str, str] | None = None,
-    ) -> tuple[int, bytes]:
-        return await exchange(
-            method, url, what, headers, form, task="No access token", timeout_s=self._timeout_s, tls=self._tls
-        )
 
 
 class _Configuration(msgspec.Struct):

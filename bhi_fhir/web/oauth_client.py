@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -269,14 +270,7 @@ class Client:
         return grant
 
 
-async def _exchange(
-    method: str,
-    url: str,
-    what: str,
-    headers: Mapping[str, str] | None = None,
-    form: Mapping[str, str] | None = None,
-) -> tuple[int, bytes]:
-    return await exchange(method, url, what, headers, form, task="No sign-in", timeout_s=_TIMEOUT_S)
+_exchange = partial(exchange, task="No sign-in", timeout_s=_TIMEOUT_S)
 
 
 def _refusal(status: int, body: bytes) -> Exception:
