@@ -60,7 +60,7 @@ BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "people_as_roles": _bug(Record, "_names_person", lambda *_: False),
     "people_twice": _bug(Record, "person_key", lambda _, key: key),
     "a_merged_patient": _bug(Record, "_merge", lambda _: None),
-    "uuid_references": _bug(Record, "_alias", lambda *_: None),
+    "uuid_references": _bug(Record, "alias", lambda *_: None),
     "versioned_references": _bug(Record, "_by_text", lambda _, text: text),
     "urls_without_ids": _bug(record, "_key", lambda header, source: source.full_url),
     "old_versions": _bug(versions, "_not_older", lambda *_: True),

@@ -16,7 +16,8 @@ from bhi_fhir.mapping.covers import covers
 from bhi_fhir.mapping.diagnoses import diagnoses
 from bhi_fhir.mapping.people import people
 from bhi_fhir.mapping.reading import PatientRows, Reading
-from bhi_fhir.mapping.record import OF_A_PATIENT, Record
+from bhi_fhir.mapping.record import Record
+from bhi_fhir.mapping.references import OF_A_PATIENT
 from bhi_fhir.mapping.screenings import screenings
 from bhi_fhir.mapping.teams import care_episodes, teams
 from bhi_fhir.mapping.work import work
