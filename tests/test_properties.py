@@ -29,12 +29,12 @@ from bhi_fhir.jobs.draft_run import draft_run
 from bhi_fhir.mapping import charges, chart
 from bhi_fhir.mapping.moments import Clock
 from bhi_fhir.mapping.source import Source
-from bhi_fhir.rules import choice, counting, thresholds
-from bhi_fhir.rules.counting import Tally
+from bhi_fhir.rules import choice, gates, thresholds
 from bhi_fhir.rules.course import charged_months, follow, walked
 from bhi_fhir.rules.decide import programs_of
 from bhi_fhir.rules.patient_month import PatientMonth
 from bhi_fhir.rules.setting import Setting
+from bhi_fhir.rules.tally import Tally
 
 EXAMPLES = int(os.environ.get("BHI_EXAMPLES", "300"))
 """Months per property; the long form asks for thousands."""
@@ -277,7 +277,7 @@ def test_of_every_month(holds: Property) -> None:
 
 def _bug_order(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(chart, "_sorted", tuple)
-    patch.setattr(counting, "_ORDER", lambda piece: 0)
+    patch.setattr(gates, "_ORDER", lambda piece: 0)
 
 
 def _bug_rounding(patch: pytest.MonkeyPatch) -> None:
@@ -290,7 +290,7 @@ def _bug_threshold(patch: pytest.MonkeyPatch) -> None:
 
 
 def _bug_overlap(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(counting, "gate_overlap", lambda tally: None)
+    patch.setattr(gates, "gate_overlap", lambda tally: None)
 
 
 def _bug_exclusivity(patch: pytest.MonkeyPatch) -> None:

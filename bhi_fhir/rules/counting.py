@@ -1,4 +1,4 @@
-"""Counting the time of one calendar month: what counts, and for each piece that does not, one reason.
+"""Counting the time of one calendar month: whose work it is, and where it lies. What then counts: see `gates`.
 
 Seconds are summed over the month and floored once. A minute counts once, however many people or
 entries share it; the earlier start gets the credit.
@@ -6,76 +6,13 @@ entries share it; the earlier start gets the credit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from operator import attrgetter
 
-from bhi_fhir.domain.decision import NotCounted
 from bhi_fhir.domain.record import Activity, CareEpisode, Chart, Member, Role
-from bhi_fhir.domain.time import END, ServiceMonth, Span, intersect, length, subtract, union, whole_minutes
+from bhi_fhir.domain.time import END, ServiceMonth, Span, intersect, length, subtract, union
 from bhi_fhir.rules.patient_month import PatientMonth, Piece
-from bhi_fhir.rules.permission import Permission
+from bhi_fhir.rules.tally import NOTHING, Tally
 from bhi_fhir.rules.track import Track, window
-
-_NOTHING = timedelta()
-_ORDER: Callable[[Piece], tuple[datetime, datetime, str]] = attrgetter("begins", "ends", "activity.ref")
-_BECAUSE = {
-    "administrative": "administrative and clerical time never counts",
-    "not-on-team": "nobody who did it is on the care team at that time",
-    "wrong-role": "this role's time does not count for this program",
-    "before-consent": "it lies before the consent",
-    "before-visit": "it lies before the initiating visit",
-    "after-revocation": "consent had ended by then",
-    "overlap": "the same minutes are counted in another entry",
-    "not-finished": "it is not finished",
-    "other-service": "it is time of another, separately billed service",
-    "inpatient": "the patient was in inpatient or observation status (site policy)",
-    "outside-month": "this part lies in another month",
-    "outside-episode": "it lies outside the episode of care",
-    "unreadable": "its time, person or state cannot be read",
-}
-
-
-Dropped = tuple[str, timedelta | None, str, str]
-"""Time that does not count: whose, how long (None: unreadable), why, and a sentence where the usual one fails."""
-
-
-def not_counted(dropped: Iterable[Dropped]) -> list[NotCounted]:
-    """As it is told; few of the many counts of a patient's month are."""
-    return [
-        NotCounted(ref, None if duration is None else whole_minutes(duration), reason, because or _BECAUSE[reason])
-        for ref, duration, reason, because in dropped
-    ]
-
-
-@dataclass(slots=True)
-class Tally:
-    """The month's count while it is being made."""
-
-    pieces: list[Piece] = field(default_factory=list)
-    dropped: list[Dropped] = field(default_factory=list)
-    unread: list[str] = field(default_factory=list)
-    """References of work whose minutes cannot be read."""
-    uncertain: list[Piece] = field(default_factory=list)
-    """Work that counts only if the consent of that day was given before it."""
-
-    @property
-    def counted(self) -> timedelta:
-        return sum([p.counted for p in self.pieces], _NOTHING)
-
-    @property
-    def minutes(self) -> int:
-        return whole_minutes(self.counted)
-
-    def drop(self, activity: Activity, duration: timedelta | None, reason: str, because: str = "") -> None:
-        """List time that does not count. Nothing is listed for nothing."""
-        if duration is None or duration > _NOTHING:
-            self.dropped.append((activity.ref, duration, reason, because))
-
-    def cannot_read(self, activity: Activity, because: str) -> None:
-        self.unread.append(activity.ref)
-        self.drop(activity, None, "unreadable", because)
 
 
 class Scope:
@@ -152,7 +89,7 @@ def _in_month(activity: Activity, scope: Scope) -> timedelta | None:
             return activity.duration
         return length(intersect([span], month))
     if activity.duration is None:
-        return None if activity.trouble else _NOTHING
+        return None if activity.trouble else NOTHING
     return activity.duration
 
 
@@ -312,101 +249,3 @@ def _outside_episodes(scope: Scope, span: Span) -> list[Span]:
     """The parts of a stretch that no EpisodeOfCare of the program covers; none if there is none."""
     mine = scope.episodes
     return subtract([span], [(e.period.opens, e.period.closes) for e in mine]) if mine else []
-
-
-# -- consent, visit, overlap ------------------------------------------------------------------------
-
-
-def gate_consent(tally: Tally, permission: Permission) -> None:
-    """Work before consent or after its end counts nothing; where there is no certain consent all is shown."""
-    if not permission.certain:
-        return
-    pieces, tally.pieces = tally.pieces, []
-    for piece in pieces:
-        if not piece.spans:
-            _gate_floating(tally, piece, permission)
-            continue
-        for start, end in permission.certain:
-            if start < piece.begins and piece.ends < end:
-                tally.pieces.append(piece)
-                break
-        else:
-            _gate_spans(tally, piece, permission)
-
-
-def _gate_spans(tally: Tally, piece: Piece, permission: Permission) -> None:
-    sure = union(s for window in permission.certain for s in intersect(piece.spans, window))
-    rest = subtract(piece.spans, sure)
-    perhaps = union(s for window in permission.possible for s in intersect(rest, window))
-    if sure:
-        tally.pieces.append(Piece(piece.activity, tuple(sure)))
-    if perhaps:
-        tally.uncertain.append(Piece(piece.activity, tuple(perhaps)))
-    for span in subtract(rest, perhaps):
-        tally.drop(piece.activity, length([span]), _side(span, permission))
-
-
-def _gate_floating(tally: Tally, piece: Piece, permission: Permission) -> None:
-    when = piece.activity.when
-    assert when is not None
-    day = (when.earliest, when.latest)
-    if any(start <= day[0] and day[1] <= end for start, end in permission.certain):
-        tally.pieces.append(piece)
-    elif any(intersect([day], window) for window in permission.possible):
-        tally.uncertain.append(piece)
-    else:
-        tally.drop(piece.activity, piece.floating, _side(day, permission))
-
-
-def _side(span: Span, permission: Permission) -> str:
-    return "before-consent" if span[1] <= permission.certain[0][0] else "after-revocation"
-
-
-def keep_uncertain(tally: Tally, counts: bool) -> None:
-    """Work of the day of a consent without time: counted where the answer is unknown anyway, else left out."""
-    for piece in tally.uncertain:
-        if counts:
-            tally.pieces.append(piece)
-        else:
-            tally.drop(piece.activity, piece.counted, "before-consent", "the consent of that day has no time")
-    tally.uncertain = []
-
-
-def gate_visit(tally: Tally, start: datetime) -> None:
-    """Work before the initiating visit counts nothing."""
-    if all(piece.begins >= start for piece in tally.pieces):
-        return
-    pieces, tally.pieces = tally.pieces, []
-    for piece in pieces:
-        if piece.begins >= start:
-            tally.pieces.append(piece)
-        elif piece.spans:
-            before = [s for span in piece.spans for s in intersect([span], (span[0], max(span[0], start)))]
-            tally.drop(piece.activity, length(before), "before-visit")
-            after = subtract(piece.spans, before)
-            if after:
-                tally.pieces.append(Piece(piece.activity, tuple(after)))
-        elif piece.activity.when is None or piece.activity.when.latest <= start:
-            tally.drop(piece.activity, piece.floating, "before-visit")
-        else:
-            tally.pieces.append(piece)
-
-
-def gate_overlap(tally: Tally) -> None:
-    """A minute counts once; the earlier start gets the credit."""
-    pieces, tally.pieces = sorted(tally.pieces, key=_ORDER), []
-    taken: list[Span] = []
-    for piece in pieces:
-        if not piece.spans:
-            tally.pieces.append(piece)
-            continue
-        taken = [span for span in taken if span[1] > piece.begins]  # what ended before lies before all that follow
-        if not taken:
-            tally.pieces.append(piece)
-            taken += piece.spans
-            continue
-        left = subtract(piece.spans, taken)
-        tally.drop(piece.activity, length(piece.spans) - length(left), "overlap")
-        taken = union([*taken, *left])
-        if left:
-            tally.pieces.append(Piece(piece.activity, tuple(left)))

@@ -9,11 +9,12 @@ from bhi_fhir.domain.decision import NotCounted, Outcome
 from bhi_fhir.domain.record import Chart, Visit
 from bhi_fhir.domain.time import Moment, Period, ServiceMonth, Span, local_day, month_index, whole_minutes
 from bhi_fhir.domain.value import Value, replace
-from bhi_fhir.rules import counting
+from bhi_fhir.rules import gates
 from bhi_fhir.rules.billing import Billing, billing
-from bhi_fhir.rules.counting import Dropped, Scope, Tally
+from bhi_fhir.rules.counting import Scope, candidates
 from bhi_fhir.rules.patient_month import PatientMonth, Piece
 from bhi_fhir.rules.permission import Permission
+from bhi_fhir.rules.tally import Dropped, Tally, not_counted
 from bhi_fhir.rules.thresholds import breakpoints
 from bhi_fhir.rules.track import Track
 
@@ -53,7 +54,7 @@ class Course(Value, frozen=True):
     @property
     def not_counted(self) -> tuple[NotCounted, ...]:
         """In the order in which it is shown."""
-        told = counting.not_counted(self.dropped)
+        told = not_counted(self.dropped)
         return tuple(sorted(told, key=lambda n: (n.source, n.reason, n.minutes or 0)))
 
 
@@ -216,12 +217,12 @@ def _months_of(period: Period | None, month: ServiceMonth) -> range:
 def _month(patient: PatientMonth, track: Track, this: ServiceMonth, walk: _Walk) -> _Counted:
     who, tally = _count(patient, track, this)
     allowed, had_work = patient.permission(who.people), bool(tally.pieces)
-    counting.gate_consent(tally, allowed)
+    gates.gate_consent(tally, allowed)
     agreed = bool(tally.pieces or tally.uncertain)
     undecided = bool(tally.uncertain) and _matters(tally, patient, track, walk.first is None)
-    counting.keep_uncertain(tally, counts=undecided)
+    gates.keep_uncertain(tally, counts=undecided)
     visit = _visit(patient, track, who, tally, this, walk)
-    counting.gate_overlap(tally)
+    gates.gate_overlap(tally)
     sources = tuple(sorted({p.activity.ref for p in tally.pieces}))
     return _Counted(who, allowed, tally, had_work, agreed, undecided, visit, tally.minutes, sources)
 
@@ -230,12 +231,12 @@ def _count(patient: PatientMonth, track: Track, month: ServiceMonth) -> tuple[Bi
     """Who bills depends on the last counted work, and what counts on who bills: two rounds settle it."""
     last = patient.entries(month).last_work
     who = billing(patient, track, month, last)
-    tally = counting.candidates(Scope(patient, track, month, who.people))
+    tally = candidates(Scope(patient, track, month, who.people))
     counted = max([p.begins for p in tally.pieces], default=last)
     if counted != last:
         before, who = who, billing(patient, track, month, counted)
         if who.people != before.people:
-            tally = counting.candidates(Scope(patient, track, month, who.people))
+            tally = candidates(Scope(patient, track, month, who.people))
     return who, tally
 
 
@@ -313,7 +314,7 @@ def _visit(patient: PatientMonth, track: Track, who: Billing, tally: Tally, this
         start, visit = first
         answer = Answer("met", _opened(visit, this), (visit.ref,))
         if had_work:
-            counting.gate_visit(tally, start)
+            gates.gate_visit(tally, start)
             walk.opened[who.people] = answer
         return answer
     perhaps = found.perhaps(spans) or found.first(spans)
@@ -343,7 +344,7 @@ def _no_visit(
     reason = chart.lacks("Encounter", "Procedure")
     late = [visit for window, visit in certain if all(p.begins < window[0] for p in tally.pieces)]
     if had_work and late and not reason:
-        counting.gate_visit(tally, max(p.ends for p in tally.pieces))
+        gates.gate_visit(tally, max(p.ends for p in tally.pieces))
         return Answer("not-met", "the initiating visit came after all of the month's work", (late[0].ref,))
     if reason:
         return Answer("unknown", reason)

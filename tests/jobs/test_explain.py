@@ -16,7 +16,7 @@ from bhi_fhir.cli import cli
 from bhi_fhir.jobs.advice import HELP, REMEDY
 from bhi_fhir.policy import policy
 from bhi_fhir.policy.trace import sentences
-from bhi_fhir.rules import counting
+from bhi_fhir.rules import tally
 
 SITE = Path(__file__).parents[2] / "mappings" / "sites" / "example"
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "patients").glob("*.json"))
@@ -378,7 +378,7 @@ def test_a_month_at_its_end_says_that_no_code_follows(tmp_path: Path) -> None:
 
 def test_there_is_advice_for_every_requirement_and_for_every_reason() -> None:
     assert set(HELP) == {*policy().requirements, "policy-verified"}
-    assert set(REMEDY) == set(counting._BECAUSE)
+    assert set(REMEDY) == set(tally.BECAUSE)
 
 
 def test_a_month_before_the_policy_is_not_to_be_re_read(tmp_path: Path) -> None:
