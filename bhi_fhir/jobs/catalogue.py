@@ -127,7 +127,7 @@ def _first_unit(base: Code, add_on: Code, switches: Switches) -> int:
     if base.program:
         return thresholds.unit_at(base, add_on, 1, switches)
     assert base.minutes is not None
-    return base.minutes.full + thresholds.needed(add_on, switches)  # as rules.services counts treatment management
+    return base.minutes.full + thresholds.needed(add_on, switches)  # as rules.services.digital counts it
 
 
 def _other_readings(code: Code, rules: Rules) -> dict[str, str]:

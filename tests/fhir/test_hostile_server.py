@@ -124,7 +124,7 @@ async def test_an_honestly_compressed_answer_is_read(fast: bool) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gzip", "deflate", "br", "gzip, gzip", "x" * 5000])
-@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"{}")[:-3]])
+@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"{}", mtime=0)[:-3]])
 async def test_broken_or_unknown_compression_is_no_answer(fast: bool, kind: str, body: bytes) -> None:
     says = saying(http(body, JSON, f"Content-Encoding: {kind}"))
     async with hostile(says) as server, client(server.base, fast) as asking:

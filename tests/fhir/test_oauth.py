@@ -459,6 +459,7 @@ def legacy(key: RSAKey) -> str:
         (jwk(EC, kid="own"), "mine", "mine"),
         (json.dumps({"keys": [json.loads(jwk(EC, kid="new")), json.loads(jwk(RSA, kid="old"))]}), "", "new"),
     ],
+    ids=["pem", "pem, RSA", "legacy", "pem, named", "jwk", "jwk with kid", "jwk, named", "jwks"],
 )
 def test_a_key_is_read_in_every_form_and_has_a_kid(text: str, key_id: str, kid: str) -> None:
     assert Keys.read(text, key_id).keys[0].kid == kid
