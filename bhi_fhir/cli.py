@@ -104,7 +104,7 @@ def bulk(
     if engine == "spark":
         if processes:
             raise click.UsageError("--processes is for the local engine: Spark has its own, see spark.master")
-        from bhi_fhir.jobs.bulk import spark
+        from bhi_fhir.jobs.bulk.spark import engine as spark
 
         done = spark.bulk(desk, folder, out, today=today)
     else:

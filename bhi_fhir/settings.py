@@ -264,7 +264,7 @@ class SparkOutput(_Strict, frozen=True):
 
 
 class Spark(_Strict, frozen=True):
-    """`bulk --engine spark`. `conf`: of the session, such as "spark.master"; never a secret."""
+    """`bulk --engine spark`. `conf`: of the session, such as "spark.master"; secrets are refused."""
 
     conf: dict[Annotated[str, Meta(pattern=r"^spark\.")], str] = {}
     input: SparkInput = SparkInput()
@@ -339,7 +339,16 @@ def site_of(table: dict[str, Any]) -> Site:
             raise ValueError(f"policy.{key} is not a known key")
         if wrong := known[key].check(chosen):
             raise ValueError(f"policy.{key} {wrong}")
+    spark = site.bulk.spark
+    for part, options in (("conf", spark.conf), ("input.options", spark.input.options),
+                          ("output.options", spark.output.options)):  # fmt: skip
+        if secret := next(filter(_SPARK_SECRET.search, options), None):
+            raise ValueError(f"bulk.spark.{part}.{secret} holds a secret: keep it in Spark's own spark-defaults.conf")
     return site
+
+
+_SPARK_SECRET = re.compile(r"(?i)secret|password|token|access[.]?key")
+"""What Spark itself takes for a secret: the default of its `spark.redaction.regex`."""
 
 
 _PATHS = (

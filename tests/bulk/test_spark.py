@@ -77,9 +77,9 @@ def said(out: Path) -> Said:
 
 
 def by_spark(folder: Path, out: Path, desk: Desk) -> Said:
-    from bhi_fhir.jobs.bulk import spark
+    from bhi_fhir.jobs.bulk.spark import engine
 
-    spark.bulk(desk, str(folder), str(out), today=desk.month.last_day)
+    engine.bulk(desk, str(folder), str(out), today=desk.month.last_day)
     return said(out)
 
 
@@ -198,11 +198,11 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Any], list[str]]:
     """Every row that comes to the driver, and the plan by which patients are decided."""
     from pyspark.sql.classic.dataframe import DataFrame as Frame
 
-    from bhi_fhir.jobs.bulk import spark
+    from bhi_fhir.jobs.bulk.spark import engine
 
     rows: list[Any] = []
     plans: list[str] = []
-    collect, decided = Frame.collect, spark.Run.decided
+    collect, decided = Frame.collect, engine.Run.decided
 
     def collecting(self: Any) -> Any:
         found = collect(self)
@@ -215,7 +215,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Any], list[str]]:
         return frame
 
     monkeypatch.setattr(Frame, "collect", collecting)
-    monkeypatch.setattr(spark.Run, "decided", planned)
+    monkeypatch.setattr(engine.Run, "decided", planned)
     for way in ("toPandas", "toArrow", "toLocalIterator", "foreach"):
         monkeypatch.delattr(Frame, way)
     return rows, plans
@@ -263,9 +263,9 @@ def test_a_table_in_and_a_table_out(session: SparkSession, tmp_path: Path) -> No
     )
     formats = '[bulk.spark.input]\nformat = "parquet"\ncolumn = "resource"\n[bulk.spark.output]\nformat = "parquet"\n'
     desk = cut(tmp_path, formats)
-    from bhi_fhir.jobs.bulk import spark
+    from bhi_fhir.jobs.bulk.spark import engine
 
-    done = spark.bulk(desk, str(tmp_path / "table"), str(tmp_path / "out"), today=desk.month.last_day)
+    done = engine.bulk(desk, str(tmp_path / "table"), str(tmp_path / "out"), today=desk.month.last_day)
     run(write(tmp_path / "in", {"a.ndjson": BOTH}), tmp_path / "local", desk)
     expected = said(tmp_path / "local")
     lines = session.read.parquet(str(tmp_path / "out" / "lines"))
@@ -339,9 +339,18 @@ def test_without_what_spark_needs_the_command_says_so(prepare: str, sentence: st
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("wrong", ['[bulk.spark]\nengine = "x"\n', '[bulk.spark.conf]\n"master" = "x"\n'])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        '[bulk.spark]\nengine = "x"\n',
+        '[bulk.spark.conf]\n"master" = "x"\n',
+        '[bulk.spark.conf]\n"spark.hadoop.fs.s3a.secret.key" = "hush"\n',
+        '[bulk.spark.output.options]\nauthToken = "hush"\n',
+    ],
+)
 def test_a_site_that_configures_what_does_not_exist_is_refused(wrong: str, tmp_path: Path) -> None:
     where = site(tmp_path / "site")
     (where / "site.toml").write_text((where / "site.toml").read_text() + wrong)
-    with pytest.raises(UsageError, match=r"site\.toml.*bulk\.spark"):
+    with pytest.raises(UsageError, match=r"site\.toml.*bulk\.spark") as refused:
         Desk.open(where, MONTH)
+    assert "hush" not in str(refused.value)

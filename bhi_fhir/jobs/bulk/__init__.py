@@ -9,7 +9,7 @@
     trace.py     one decision with its evidence as a line, and back
     crew.py      the steps on several processes; what is done stays done
     run.py       the steps in their order
-    spark.py     the same on Spark; what its tasks do is in spark_tasks.py
+    spark/       the same on Spark
 
 A patient's lines go to one share by a hash of the patient's reference, so a share is decided exactly as `evaluate`
 decides a file of it. What a share cannot know by itself is found out before: what is withheld from everybody, who is

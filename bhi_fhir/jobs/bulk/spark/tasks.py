@@ -1,4 +1,4 @@
-"""What Spark's tasks do: batches of Arrow in, batches of Arrow out.
+"""What the tasks do: batches of Arrow in, batches of Arrow out.
 
 What is held is a batch of lines and one patient, as in the local engine. Marks are signed here, as Spark's longs are.
 """
