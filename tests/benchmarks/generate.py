@@ -20,7 +20,8 @@ import msgspec
 
 MONTH = "2026-03"
 SITE = 'name = "Bench Clinic"\ntime_zone = "America/Chicago"\n'
-CLINIC = 200
+CLINIC, CLINICS = 200, 50
+"""Patients of a clinic, and how many clinics a health system has: with more patients, each has more."""
 """Patients who share one treating practitioner, one care manager and one consultant."""
 
 Json = dict[str, Any]
@@ -66,8 +67,12 @@ def first_month(patient: int) -> bool:
     return share(patient, "first month", 20)
 
 
+def clinic(patient: int) -> str:
+    return f"clinic-{patient // CLINIC % CLINICS}"
+
+
 def staff(patient: int, role: str) -> str:
-    return f"Practitioner/{role}-{patient // CLINIC}"
+    return f"Practitioner/{role}-{patient // CLINIC % CLINICS}"
 
 
 def worker(patient: int) -> str:
@@ -159,7 +164,7 @@ def consent(patient: int, _: int) -> Json | None:
         scope=coded("http://terminology.hl7.org/CodeSystem/consentscope", "treatment", "Treatment"),
         category=[coded("urn:bhi-fhir:consent", "bhi", "Behavioral health integration")],
         patient=refers(f"Patient/p{patient}"), dateTime=day,
-        performer=[refers(f"Patient/p{patient}")], organization=[refers(f"Organization/clinic-{patient // CLINIC}")],
+        performer=[refers(f"Patient/p{patient}")], organization=[refers(f"Organization/{clinic(patient)}")],
         policyRule=coded("urn:bhi-fhir:consent", "bhi-standard-terms", "Standard terms"),
         provision={"type": "permit", "actor": [
             {"role": coded("http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "PRCP", "Recipient"),
@@ -176,7 +181,7 @@ def care_team(patient: int, _: int) -> Json | None:
         roles["consultant"] = "psychiatric-consultant"
     members = [
         {"role": [coded("urn:bhi-fhir:team-role", role)], "member": refers(staff(patient, who)),
-         "onBehalfOf": refers(f"Organization/clinic-{patient // CLINIC}"), "period": {"start": "2025-01-01"}}
+         "onBehalfOf": refers(f"Organization/{clinic(patient)}"), "period": {"start": "2025-01-01"}}
         for who, role in roles.items()
     ]  # fmt: skip
     return resource(
@@ -240,8 +245,8 @@ def encounter(patient: int, slot: int) -> Json | None:
              "period": {"start": at(start[0], start[1], month, year)}}],
         period={"start": at(start[0], start[1], month, year),
                 **({} if untimed else {"end": at(start[0], end, month, year)})},
-        location=[{"location": refers(f"Location/clinic-{patient // CLINIC}")}],
-        serviceProvider=refers(f"Organization/clinic-{patient // CLINIC}"),
+        location=[{"location": refers(f"Location/{clinic(patient)}")}],
+        serviceProvider=refers(f"Organization/{clinic(patient)}"),
     )  # fmt: skip
 
 
@@ -327,18 +332,18 @@ _SPECIALTIES = {
 
 def shared(patients: int) -> Iterator[tuple[str, Json]]:
     yield "Organization", resource("Organization", "cms", 0, "us-core-organization", name="Medicare")
-    for clinic in range((patients - 1) // CLINIC + 1):
-        home = resource("Organization", f"clinic-{clinic}", clinic, "us-core-organization", name=f"Clinic {clinic}")
+    for number in range(min((patients - 1) // CLINIC + 1, CLINICS)):
+        home = resource("Organization", f"clinic-{number}", number, "us-core-organization", name=f"Clinic {number}")
         yield "Organization", home
-        for number, (role, nucc) in enumerate(_SPECIALTIES.items()):
-            name = f"{role}-{clinic}"
-            npi = {"system": "http://hl7.org/fhir/sid/us-npi", "value": f"{1_000_000_000 + clinic * 10 + number}"}
-            person = resource("Practitioner", name, clinic, "us-core-practitioner", active=True)
+        for place, (role, nucc) in enumerate(_SPECIALTIES.items()):
+            name = f"{role}-{number}"
+            npi = {"system": "http://hl7.org/fhir/sid/us-npi", "value": f"{1_000_000_000 + number * 10 + place}"}
+            person = resource("Practitioner", name, number, "us-core-practitioner", active=True)
             yield "Practitioner", {**person, "identifier": [npi]}
             yield "PractitionerRole", resource(
-                "PractitionerRole", f"role-{name}", clinic, "us-core-practitionerrole",
+                "PractitionerRole", f"role-{name}", number, "us-core-practitionerrole",
                 active=True, practitioner=refers(f"Practitioner/{name}"),
-                organization=refers(f"Organization/clinic-{clinic}"),
+                organization=refers(f"Organization/clinic-{number}"),
                 specialty=[coded("http://nucc.org/provider-taxonomy", nucc)],
             )  # fmt: skip
 

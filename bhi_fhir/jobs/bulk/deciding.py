@@ -139,7 +139,7 @@ class Room:
     """What all batches of a process share. `staff`: and organizations; `for_all`: withheld from everybody."""
 
     def __init__(self, desk: Desk, drafting: DraftRun, staff: Record, for_all: Sequence[Withheld]) -> None:
-        self.desk, self.drafting, self.shared, self.for_all = desk, drafting, staff, for_all
+        self.desk, self.drafting, self.shared, self.for_all = desk, drafting, staff.beside(), for_all
         self.known = frozenset(for_all)
         self.staff: dict[str, Person] = people(self.shared, self.reading(self.shared, Clock(self.desk.site.zone)))
 
