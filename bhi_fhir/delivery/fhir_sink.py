@@ -17,15 +17,18 @@ from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import urlencode
 
+import msgspec
+
 from bhi_fhir.delivery.line import Content, Draft, Line, Nothing, Receipt, Seen, Several, Standing
 from bhi_fhir.drafts.identity import SYSTEM
 from bhi_fhir.drafts.provenance import provenance
 from bhi_fhir.drafts.site import DraftSite
-from bhi_fhir.errors import Conflict, Refused, ServerError, Unreachable
+from bhi_fhir.errors import Conflict, Incomplete, Refused, ServerError, Unreachable
 from bhi_fhir.fhir.capabilities import Capabilities
 from bhi_fhir.fhir.client import BhiClient
 from bhi_fhir.fhir.reading import find_by_identifier, search
 from bhi_fhir.fhir.writing import EntryAnswer, create, put_own_id, read_standing, transact, update
+from bhi_fhir.views.common import UNREADABLE
 
 Door = Literal["transaction", "conditional", "own id", "plain"]
 
@@ -136,7 +139,11 @@ class FhirSink:
 
 
 def _standing(body: bytes) -> Standing:
-    content: Content = json.loads(body)
+    """Incomplete for what is no resource: whether ours stands there cannot be said."""
+    try:
+        content: Content = msgspec.json.decode(body, type=dict[str, Any])
+    except UNREADABLE:
+        raise Incomplete("What the server gave for a draft cannot be read.") from None
     meta = content.get("meta")
     version = str(meta.get("versionId") or "") if isinstance(meta, dict) else ""
     return Standing(f"{content.get('resourceType')}/{content.get('id')}", version, content)

@@ -13,10 +13,11 @@ from bhi_fhir.delivery.ledger import Attested, Ledger
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import Attestation, Chart
 from bhi_fhir.domain.value import replace
-from bhi_fhir.errors import Refused, UsageError
+from bhi_fhir.errors import Incomplete, Refused, UsageError
 from bhi_fhir.fhir.client import BhiClient
 from bhi_fhir.fhir.reading import read
 from bhi_fhir.jobs.desk import Desk
+from bhi_fhir.views.common import UNREADABLE
 
 _PATIENT = re.compile(r"Patient/[A-Za-z0-9.-]{1,64}")
 _REFERENCE = re.compile(r"[A-Z][A-Za-z]{2,39}/[A-Za-z0-9.-]{1,64}")
@@ -47,7 +48,9 @@ async def basis(client: BhiClient, decision: Decision, requirement: str, referen
 async def _content(client: BhiClient, reference: str, patient: str) -> bytes:
     """The resource without what every touch of the server changes."""
     try:
-        resource = msgspec.json.decode(await read(client, reference))
+        resource = msgspec.json.decode(await read(client, reference), type=dict[str, Any])
+    except UNREADABLE:
+        raise Incomplete("What the server gave for the reference cannot be read.") from None
     except Refused as refused:
         raise UsageError(f"The reference cannot be read on the server ({refused.status}).") from None
     if _patient_of(resource) not in ("", patient):

@@ -23,6 +23,7 @@ from bhi_fhir.jobs.office import Office
 from bhi_fhir.jobs.patient_record import ServerRecord
 from bhi_fhir.jobs.people import NOBODY, Names
 from bhi_fhir.mapping.source import Source
+from bhi_fhir.views.common import UNREADABLE
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ def _is_ours(source: Source) -> bool:
         return False
     try:
         marked = msgspec.json.decode(source.json, type=_Marked)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return False
     return marked.resourceType in ("ChargeItem", "Claim") and any(
         each.get("system") == SYSTEM for each in marked.identifier

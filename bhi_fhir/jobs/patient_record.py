@@ -22,6 +22,7 @@ from bhi_fhir.fhir.reading import SearchResult, read, search
 from bhi_fhir.jobs.roster import sources_of
 from bhi_fhir.mapping.site_reading import SiteReading
 from bhi_fhir.mapping.source import SUBJECT, Source
+from bhi_fhir.views.common import UNREADABLE
 
 _PAGE = {"_count": "200"}
 _PEOPLE = ("Practitioner", "PractitionerRole", "Organization")
@@ -293,7 +294,7 @@ def _subjects(source: Source) -> tuple[str, ...]:
     """The reference to whom the resource is about; `_UNREADABLE` where the mapping must say that it cannot tell."""
     try:
         found = msgspec.json.decode(source.json, type=_Headed)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return _UNREADABLE
     if found.resourceType not in SUBJECT:
         return _UNREADABLE  # an included person; the mapping takes what it knows
@@ -319,7 +320,7 @@ def _same_person(body: bytes, patient: str) -> frozenset[str]:
     """The patient's own reference and those that the record links: a merged record keeps its old references."""
     try:
         links = msgspec.json.decode(body, type=_Linked).link
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         links = []
     merged = (each.other.reference for each in links if each.other and each.type in {"replaces", "replaced-by"})
     return frozenset({patient, *(_plain(r) for r in merged if r and _names_a_patient(r))})
@@ -329,7 +330,7 @@ def _references(body: bytes, base_url: str) -> set[str]:
     """Every "Type/id" of this server that a resource points at; what another server holds is not asked for."""
     try:
         return set(_collect(msgspec.json.decode(body), f"{base_url}/"))
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return set()
 
 

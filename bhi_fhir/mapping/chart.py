@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 from bhi_fhir.domain.record import Chart, Person, SetAside, Withheld
-from bhi_fhir.domain.time import Moment
+from bhi_fhir.domain.time import BEGINNING, END, Moment
 from bhi_fhir.mapping.charges import charges
 from bhi_fhir.mapping.consents import consents
 from bhi_fhir.mapping.covers import covers
@@ -108,8 +108,15 @@ def _sorted(facts: Iterable[_Fact]) -> tuple[_Fact, ...]:
 
 
 def _death(rows: PatientRows, reading: Reading) -> Moment | None:
-    moments = [reading.clock.moment(row.deceased_date_time) for _, row in rows.of(Patient)]
-    return min((m for m in moments if m), key=lambda m: m.earliest, default=None)
+    """When the patient died; at any time, where the record says that it was and not when."""
+    found = [(row, reading.clock.moment(row.deceased_date_time)) for _, row in rows.of(Patient)]
+    undated = any(when is None and _is_dead(row, reading) for row, when in found)
+    dated = (when for _, when in found if when)
+    return min(dated, key=lambda m: m.earliest, default=Moment(BEGINNING, END) if undated else None)
+
+
+def _is_dead(row: Patient, reading: Reading) -> bool:
+    return bool(row.deceased_boolean or row.deceased_undated) or not reading.clock.can_read(row.deceased_date_time)
 
 
 def _security(rows: PatientRows) -> tuple[tuple[str, str, str], ...]:

@@ -355,6 +355,14 @@ def last_days(chart: Chart, month: ServiceMonth) -> dict[str, date]:
     return ends
 
 
+def undated_death(chart: Chart, month: ServiceMonth) -> str:
+    """That the patient died, perhaps before the month's last work, and no day is known; "" otherwise."""
+    died = chart.died
+    if died is None or died.within_a_day or died.earliest >= month.span[1] or died.latest <= month.span[0]:
+        return ""
+    return "the patient has died, and nothing readable says on which day"
+
+
 def _touches(activity: Activity, month: ServiceMonth) -> bool:
     """Is it of this month, or may it be?"""
     span = activity.span

@@ -18,6 +18,7 @@ from bhi_fhir.rules.case import Case, refs
 from bhi_fhir.rules.charged import apcm_base
 from bhi_fhir.rules.course import Answer
 from bhi_fhir.rules.elements import continuity, done_in_month, element, relapse_prevention
+from bhi_fhir.rules.patient_month import undated_death
 from bhi_fhir.rules.service_date import beyond
 from bhi_fhir.rules.track import Track, in_stretch
 
@@ -45,6 +46,8 @@ def eligible_condition(case: Case) -> Answer:
     lost = next((held.reason for held in case.chart.withheld if held.part == "Patient"), "")
     if sure and lost:
         return Answer("unknown", f"whether the patient lived: {lost}", refs(sure))
+    if sure and (undated := undated_death(case.chart, case.month)):
+        return Answer("unknown", undated, (case.chart.patient,))
     if sure:
         codes = ", ".join(sorted({d.icd10 for d in sure if d.icd10}))
         return Answer("met", f"a behavioral health condition ({codes}) is in force", refs(sure))

@@ -10,7 +10,7 @@ from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.domain.value import replace
 from bhi_fhir.policy import Code, Rules, Switches
 from bhi_fhir.rules.course import Answer
-from bhi_fhir.rules.patient_month import last_days
+from bhi_fhir.rules.patient_month import last_days, undated_death
 from bhi_fhir.rules.service_date import beyond
 from bhi_fhir.rules.services.crisis import of_calls
 from bhi_fhir.rules.services.days import of_days
@@ -36,6 +36,8 @@ def related(chart: Chart, code: Code, month: ServiceMonth, rules: Rules, switche
     if said:
         found = [_without_late(work, said) for work in found]
         found.append(_too_late(_work(service, entries), said))
+    if undated := undated_death(chart, month):
+        found = [_perhaps_too_late(work, undated) for work in found]
     return min(found, key=obstacles, default=None)
 
 
@@ -59,6 +61,12 @@ def _without_late(work: Work, late: Answer) -> Work:
         performer=replace(work.performer, because=work.performer.because + said),
         call=replace(work.call, because=work.call.because + said),
     )
+
+
+def _perhaps_too_late(work: Work, said: str) -> Work:
+    doubt = Answer("unknown", said, work.sources)
+    sure = {"performer": work.performer, "call": work.call}
+    return replace(work, **{name: doubt for name, answer in sure.items() if answer.outcome == "met"})
 
 
 def _too_late(work: Work, late: Answer) -> Work:
