@@ -239,9 +239,9 @@ class Record:
         what = {"questionnaire": f"{LOINC}/q/{code}", "status": "completed", "item": item or None}
         return self._new("QuestionnaireResponse", "scale", who | what, fields)
 
-    def charge(self, code: str, day: Day = 2, by: str | None = None, status: str = "billed", **fields: Any) -> Self:
+    def charge(self, service: str, day: Day = 2, by: str | None = None, status: str = "billed", **fields: Any) -> Self:
         who = {"subject": self.subject, "performer": [{"actor": reference(by or self.biller)}]}
-        what = {"status": status, "code": billing_code(code), "quantity": {"value": 1}}
+        what = {"status": status, "code": billing_code(service), "quantity": {"value": 1}}
         return self._new("ChargeItem", "charge", who | what | {"occurrenceDateTime": self.date(day)}, fields)
 
     def claim(self, *codes: str, day: Day = 28, by: str | None = None, **fields: Any) -> Self:

@@ -121,7 +121,10 @@ class Activity(Value, frozen=True):
 
 
 class Visit(Value, frozen=True):
-    """A finished visit with a code that may open BHI. `group`: see mappings/base/initiating-visits."""
+    """A visit that opens BHI, or may: finished, with a code of such visits, or one that no map can place.
+
+    `groups`: see mappings/base/initiating-visits; "unplaced" where it may be of any.
+    """
 
     ref: str
     groups: frozenset[str]
@@ -178,6 +181,8 @@ class Screening(Value, frozen=True):
     risk: bool = False
     """The scale's risk item is positive."""
     remark: str = ""
+    doubt: str = ""
+    """Why nothing says whether it is complete: it has a total or an answer that cannot be read."""
 
 
 class Diagnosis(Value, frozen=True):
@@ -192,7 +197,7 @@ class Diagnosis(Value, frozen=True):
 
 
 class Charge(Value, frozen=True):
-    """A service that is already charged. `when` None: the record does not say for which month."""
+    """A service that is already charged. `code` "": none can be read. `when` None: nothing says for which month."""
 
     ref: str
     code: str

@@ -64,6 +64,11 @@ class Period(Value, frozen=True):
         """True if any of it lies in the half-open span; a period of one instant lies where the instant does."""
         return self.opens < span[1] and (self.closes > span[0] or self.opens == self.closes == span[0])
 
+    def surely_meets(self, span: Span) -> bool:
+        """True if some of it lies in the span whatever its dates, where they are a month or a year, stand for."""
+        begun = self.start is None or self.start.latest <= span[1]
+        return begun and (self.end is None or self.end.earliest >= span[0]) and self.meets(span)
+
 
 ALWAYS = Period()
 

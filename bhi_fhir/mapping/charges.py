@@ -16,6 +16,9 @@ from bhi_fhir.views.claim import Claim, ClaimItem
 from bhi_fhir.views.common import CodeableConcept, Quantity
 
 _NO_CHARGE = {"planned", "not-billable", "aborted", "entered-in-error"}
+_NO_CLAIM = {"draft", "cancelled", "entered-in-error"}
+_NO_BILL = {"preauthorization", "predetermination"}
+_UNSAID = "its status says nothing"
 
 
 def charges(rows: PatientRows, reading: Reading) -> Iterator[Charge]:
@@ -23,7 +26,7 @@ def charges(rows: PatientRows, reading: Reading) -> Iterator[Charge]:
         if item.status not in _NO_CHARGE:
             yield from _charge_item(key, item, reading)
     for key, claim in rows.of(Claim):
-        if claim.use == "claim" and claim.status == "active":
+        if claim.use not in _NO_BILL and claim.status not in _NO_CLAIM:
             for line in claim.item or ():
                 yield from _claim_item(key, claim, line, reading)
 
@@ -32,7 +35,7 @@ def _charge_item(key: str, row: ChargeItem, reading: Reading) -> Iterator[Charge
     moment = reading.clock.moment(row.occurrence_date_time)
     when = Period(moment, moment) if moment else reading.clock.period(row.occurrence_period)
     people = {p for part in row.performer or () if (p := reading.record.person(part.actor, key))}
-    doubt = "" if row.status in ("billable", "billed") else "its status says nothing"
+    doubt = "" if row.status in ("billable", "billed") else _UNSAID
     for code in _codes(row.code, reading):
         yield Charge(key, code, _units(row.quantity), _known(when), frozenset(people), doubt)
 
@@ -49,8 +52,9 @@ def _claim_item(key: str, row: Claim, item: ClaimItem, reading: Reading) -> Iter
     provider = reading.record.person(row.provider, key)
     if not people and provider:
         people = {provider}
+    doubt = "" if (row.use, row.status) == ("claim", "active") else _UNSAID
     for code in _codes(item.product_or_service, reading):
-        yield Charge(key, code, _units(item.quantity), _known(when), frozenset(people))
+        yield Charge(key, code, _units(item.quantity), _known(when), frozenset(people), doubt)
 
 
 def _known(when: Period) -> Period | None:
@@ -58,7 +62,14 @@ def _known(when: Period) -> Period | None:
 
 
 def _codes(concept: CodeableConcept | None, reading: Reading) -> list[str]:
-    return sorted({code for _, code in reading.terms.codes(concept)}) if reading.terms.holds("charge", concept) else []
+    """Of the services that exclude or open others; "" for a charge of which no code can be read.
+
+    A code of the site's own that no map knows is a charge of something else: `mappings report` lists it.
+    """
+    codes = reading.terms.codes(concept)
+    if not codes:
+        return [""]
+    return sorted({code for _, code in codes}) if reading.terms.holds("charge", concept) else []
 
 
 def _units(quantity: Quantity | None) -> int:

@@ -71,7 +71,10 @@ def _in_force(row: Condition, reading: Reading) -> Period:
     if abatement is None and row.abatement_period:
         abated = clock.period(row.abatement_period)
         abatement = abated.end or abated.start
-    return Period(onset or clock.moment(row.recorded_date), abatement)
+    recorded = clock.moment(row.recorded_date)
+    if onset and recorded and onset.earliest < recorded.latest < onset.latest:
+        onset = Moment(onset.earliest, recorded.latest)  # what is recorded has begun
+    return Period(onset or recorded, abatement)
 
 
 def _of_encounter(key: str, row: Encounter, known: set[str], reading: Reading) -> Iterator[Diagnosis]:

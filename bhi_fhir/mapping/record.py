@@ -50,9 +50,20 @@ class _Header(msgspec.Struct, rename="camel"):
 class _Entry(msgspec.Struct, rename="camel"):
     full_url: str | None = None
     resource: msgspec.Raw = msgspec.Raw()  # `Raw | None` would refuse every value
+    response: msgspec.Raw = msgspec.Raw()
+
+
+class _Response(msgspec.Struct):
+    status: str = ""
+
+
+class _Link(msgspec.Struct):
+    relation: str = ""
+    url: str = ""
 
 
 class _Bundle(msgspec.Struct):
+    link: msgspec.Raw = msgspec.Raw()
     entry: list[msgspec.Raw] | None = None
     meta: msgspec.Raw = msgspec.Raw()
 
@@ -60,6 +71,8 @@ class _Bundle(msgspec.Struct):
 _HEADER = msgspec.json.Decoder(_Header)
 _ENTRY = msgspec.json.Decoder(_Entry)
 _BUNDLE = msgspec.json.Decoder(_Bundle)
+_LINKS = msgspec.json.Decoder(list[_Link])
+_RESPONSE = msgspec.json.Decoder(_Response)
 _ID = msgspec.json.Decoder(str)
 _META = msgspec.json.Decoder(Meta)
 _DECODERS = {name: msgspec.json.Decoder(view) for name, view in VIEWS.items()}
@@ -75,6 +88,8 @@ class Record(References):
     labelled: bool = False
     """Some resource has security labels or tags."""
     _sources: dict[str, Source] = field(default_factory=dict)
+    _pages: dict[str, bool] = field(default_factory=dict)
+    """The pages of a search that a Bundle names, by address: is it given?"""
 
     @classmethod
     def read(cls, sources: Iterable[Source], shared: Record | None = None) -> Record:
@@ -89,6 +104,8 @@ class Record(References):
                 continue
             for mine, versions_of_it in record._by_server(key, same).items():
                 record._take_newest(mine, versions_of_it)
+        if not all(record._pages.values()):
+            record.withheld.append((None, Withheld("*", "a Bundle says that it has a next page, which is not here")))
         record._index()
         return record
 
@@ -202,6 +219,11 @@ class Record(References):
         row = version.row or self._decode(key, version)
         if row is None:
             return
+        if row.modifier_extension:
+            # FHIR R4, Extensibility: nobody may process what carries one that he does not understand.
+            why = "it carries a modifierExtension, which may change the meaning of all of it"
+            self.put_aside(version.source, key, why, version.type)
+            return
         self.rows[key] = row
         self._sources[key] = source = version.source
         for index, raw in enumerate(row.contained or ()):
@@ -237,6 +259,14 @@ class Record(References):
             self.put_aside(version.source, key, f"it has the shape of R5 ({r5})", version.type)
             return None
         return row
+
+    def note_page(self, links: list[_Link]) -> None:
+        """Which page a Bundle is, and which comes after it."""
+        for link in links:
+            if link.relation == "self":
+                self._pages[link.url] = True
+            elif link.relation == "next":
+                self._pages.setdefault(link.url, False)
 
     def put_aside(self, source: Source, key: str, reason: str, kind: str = "") -> None:
         """Set a record aside; what rests on it is unknown for its patient, or for all if it names none.
@@ -301,6 +331,7 @@ def open_bundle(source: Source, record: Record) -> Iterator[Source]:
         record.put_aside(source, "", "it is a Bundle whose entries cannot be read", "*")
         return
     entries = bundle.entry or []
+    record.note_page(_links(bundle.link))
     if cut := _cut(_meta(bundle.meta)):
         record.withheld.append((None, Withheld("*", f"the Bundle is marked {cut}: parts of it are left out")))
     prefix = f"{source.at}." if source.at else ""
@@ -312,9 +343,26 @@ def open_bundle(source: Source, record: Record) -> Iterator[Source]:
             record.put_aside(Source(source.file, at, raw), "", "it is no Bundle entry", part_of(raw))
             continue
         if bytes(entry.resource) in (b"", b"null"):
-            record.put_aside(Source(source.file, at, raw), "", "it is a Bundle entry without a resource", part_of(raw))
+            kind = "*" if _is_refused(entry.response) else part_of(raw)
+            record.put_aside(Source(source.file, at, raw), "", "it is a Bundle entry without a resource", kind)
         else:
             yield Source(source.file, at, entry.resource, entry.full_url)
+
+
+def _links(raw: msgspec.Raw) -> list[_Link]:
+    """None where they cannot be read: what they say besides is not asked for."""
+    try:
+        return _LINKS.decode(raw) if bytes(raw) else []
+    except UNREADABLE:
+        return []
+
+
+def _is_refused(raw: msgspec.Raw) -> bool:
+    """Did the server say that it kept back what was asked for? What that is cannot be said."""
+    try:
+        return bool(bytes(raw)) and _RESPONSE.decode(raw).status.startswith(("4", "5"))
+    except UNREADABLE:
+        return True
 
 
 def _key(header: _Header, source: Source) -> str:

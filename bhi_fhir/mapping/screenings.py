@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
 from bhi_fhir.domain.record import Screening
@@ -10,13 +10,16 @@ from bhi_fhir.domain.time import Moment
 from bhi_fhir.mapping.numbers import whole
 from bhi_fhir.mapping.reading import PatientRows, Reading
 from bhi_fhir.mapping.terminology import Terminology
-from bhi_fhir.views.common import CodeableConcept, Coding
+from bhi_fhir.views.common import Absent, Beside, CodeableConcept, Coding
 from bhi_fhir.views.observation import Observation
-from bhi_fhir.views.questionnaire_response import Answer, Item, QuestionnaireResponse
+from bhi_fhir.views.questionnaire_response import Answer, Extension, Item, QuestionnaireResponse
 
 LOINC = "http://loinc.org"
 _SCALE = "urn:bhi-fhir:scale"
 _NO_ANSWER = "no-answer"
+_ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+_NOT_GIVEN = frozenset({"not-asked", "asked-declined", "asked-unknown", "not-performed", "not-applicable"})
+"""Reasons why nothing was answered. Any other is why what was cannot be read: masked, not permitted, an error."""
 _ORDINAL = (
     "http://hl7.org/fhir/StructureDefinition/ordinalValue",
     "http://hl7.org/fhir/StructureDefinition/itemWeight",
@@ -41,8 +44,9 @@ def _from_answers(key: str, row: QuestionnaireResponse, reading: Reading) -> Scr
     if not scale:
         return Screening(key, "", when, complete=False)
     items = _codes_of(scale, "item", reading.terms)
-    totals = [_number(answers[c], reading) for c in _codes_of(scale, "total", reading.terms) if c in answers]
-    given, remark = _stated(next((t for t in totals if t is not None), None), scale, reading)
+    totals = [answers[c] for c in _codes_of(scale, "total", reading.terms) if c in answers]
+    numbers = (_number(total, reading) for total in totals)
+    given, remark = _stated(next((n for n in numbers if n is not None), None), scale, reading)
     risk = any((_number(answers[c], reading) or 0) > 0 for c in _codes_of(scale, "risk", reading.terms) if c in answers)
     answered = [c for c in items if c in answers]
     if items and len(answered) == len(items):
@@ -50,8 +54,12 @@ def _from_answers(key: str, row: QuestionnaireResponse, reading: Reading) -> Scr
         total, remark = _scored(scores, given, remark, scale, reading)
         return Screening(key, scale, when, True, total, risk, remark)
     if not answered and totals:
-        return Screening(key, scale, when, True, given, risk, remark)
-    return Screening(key, scale, when, False, None, risk, f"{len(answered)} of {len(items)} items are answered")
+        is_coded = any(answer.value_coding for total in totals for answer in total)
+        doubt = "" if given is not None or is_coded else remark or "its total cannot be read"
+        return Screening(key, scale, when, not doubt, given, risk, remark, doubt)
+    remark = f"{len(answered)} of {len(items)} items are answered"
+    hidden = any(_hides_answer(item) for item in _flat(row.item or []))
+    return Screening(key, scale, when, False, None, risk, remark, "an answer is withheld" if hidden else "")
 
 
 def _scored(
@@ -88,7 +96,13 @@ def _highest(asked: tuple[str, str], terms: Terminology) -> int | None:
 
 
 def _from_total(key: str, row: Observation, reading: Reading) -> Iterator[Screening]:
-    """A scale's total alone; or one answer of it, which matters only if it is a risk item."""
+    """A scale's total alone; or one answer of it, which matters only if it is a risk item.
+
+    One whose code is withheld may be a scale's.
+    """
+    if row.code is None or not (row.code.text or any(c.code for c in row.code.coding or ())):
+        yield Screening(key, "", _observed(row, reading), complete=False, doubt="its code cannot be read")
+        return
     for coding in (row.code.coding or ()) if row.code else ():
         for name, parts in _parts(coding, reading.terms).items():
             total = _total(row)
@@ -96,12 +110,40 @@ def _from_total(key: str, row: Observation, reading: Reading) -> Iterator[Screen
                 value = row.value_codeable_concept
                 coded = value is not None and not reading.terms.holds(_NO_ANSWER, value)
                 readable, remark = _stated(total, name, reading)
-                complete = total is not None or coded
-                yield Screening(key, name, _observed(row, reading), complete, readable, remark=remark)
+                complete = readable is not None or coded
+                doubt = "" if complete else remark or _unreadable_total(row)
+                yield Screening(key, name, _observed(row, reading), complete, readable, remark=remark, doubt=doubt)
                 return
             if "risk" in parts and (total or _score(row, reading)):
                 yield Screening(key, name, _observed(row, reading), complete=False, risk=True)
                 return
+
+
+def _unreadable_total(row: Observation) -> str:
+    """Why a total cannot be read that is there, or may be; "" where none was taken."""
+    if row.value_integer is not None or row.value_quantity is not None or row.value_string:
+        return "its total cannot be read"
+    reasons = [c.code for c in (row.data_absent_reason.coding or ())] if row.data_absent_reason else []
+    hidden = any(reason not in _NOT_GIVEN for reason in reasons) or _hides(row.beside_integer)
+    return "its total is withheld" if hidden else ""
+
+
+def _hides_answer(item: Item) -> bool:
+    """Has the item an answer that is not shown?"""
+    hidden = _is_hidden(item.extension)
+    for answer in item.answer or ():
+        coding = answer.value_coding
+        hidden = hidden or _is_hidden(answer.extension) or (coding is not None and _is_hidden(coding.extension))
+        hidden = hidden or _hides(answer.beside_integer) or _hides(answer.beside_decimal)
+    return hidden
+
+
+def _hides(beside: Beside | None) -> bool:
+    return beside is not None and _is_hidden(beside.extension)
+
+
+def _is_hidden(extensions: Sequence[Extension | Absent] | None) -> bool:
+    return any(each.url == _ABSENT and each.value_code not in _NOT_GIVEN for each in extensions or ())
 
 
 def _observed(row: Observation, reading: Reading) -> Moment | None:

@@ -87,7 +87,10 @@ class Terminology:
             return None
         system = coding.system.strip()
         system = self._spellings.get(system) or self._spellings.get(system.rstrip("/").lower(), system)
-        return system, coding.code.strip().upper() if system in (ICD10, CPT, HCPCS) else coding.code.strip()
+        value = coding.code.strip()
+        if system in (CPT, HCPCS):
+            return system, value.upper().partition("-")[0]  # 99214-25 is a 99214 with a modifier
+        return system, value.upper() if system == ICD10 else value
 
     def codes(self, *concepts: CodeableConcept | None) -> list[Code]:
         return self._codes(codings(concepts))

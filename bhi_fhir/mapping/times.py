@@ -41,6 +41,8 @@ def encounter_time(key: str, row: Encounter, logs: dict[str, timedelta | None], 
             length = length_of(row.length)
             if length is not None:
                 return _placed(period, length)
+            if is_inexact(row.length):
+                return period.start, None, "its length is no exact time"
             trouble = "its length has no readable unit"
         if source == "period":
             when, duration, why = period_time(period, row.period is not None)
@@ -113,6 +115,12 @@ def length_of(quantity: Quantity, unit: str = "") -> timedelta | None:
     if said not in _SECONDS or quantity.value is None or not between(0, quantity.value):
         return None
     return timedelta(microseconds=int(quantity.value * _SECONDS[said] * 1_000_000))
+
+
+def is_inexact(quantity: Quantity) -> bool:
+    """Less or more than it says, or below nothing: a length that contradicts whatever else is taken for it."""
+    negative = quantity.value is not None and quantity.value.is_finite() and quantity.value < 0
+    return quantity.value is not None and (bool(quantity.comparator) or negative)
 
 
 # -- time logs --------------------------------------------------------------------------------------

@@ -35,6 +35,8 @@ _NOT_DONE = (
     *("preparation", "not-done", "on-hold", "stopped"),  # Procedure
 )
 _VISITS = ("initiating-visit", "initiating-visit-psychiatric", "initiating-visit-undecided")
+_ANY_VISIT = frozenset({"unplaced"})
+"""What no map can place, and what only may have taken place, may be any visit."""
 
 
 class _Meaning(Value, frozen=True):
@@ -65,7 +67,7 @@ def _read_meaning(coded: Codings, reading: Reading) -> _Meaning:
         visits.add("90791")
     unplaced = not kinds and (hint or not is_placed(concepts, reading))
     billed = codes if other else frozenset[str]()
-    return _Meaning(kinds, bool(kinds or unplaced), other, billed, frozenset(visits))
+    return _Meaning(kinds, bool(kinds or unplaced), other, billed, _ANY_VISIT if unplaced else frozenset(visits))
 
 
 @dataclass(slots=True)
@@ -112,8 +114,8 @@ def _encounter(found: Work, key: str, row: Encounter, logs: dict[str, timedelta 
                 risk=_risk(row.reason_code, reading),
             )
         )
-    if row.status == "finished" and billed.visits:
-        found.visits.append(Visit(key, billed.visits, people, reading.clock.period(row.period).start))
+    if visits := _visits(billed, row.status):
+        found.visits.append(Visit(key, visits, people, reading.clock.period(row.period).start))
     if row.status == "finished" and billed.is_other:
         when, duration, _ = encounter_time(key, row, {}, reading)
         found.other_services += _other(key, people, when, duration)
@@ -144,13 +146,20 @@ def _procedure(found: Work, key: str, row: Procedure, reading: Reading) -> None:
                 risk=_risk(row.reason_code, reading),
             )
         )
-    if row.status == "completed" and row.code is not None:
-        if meaning.visits:
-            when = reading.clock.moment(row.performed_date_time) or reading.clock.period(row.performed_period).start
-            found.visits.append(Visit(key, meaning.visits, people, when))
-        if meaning.is_other:
-            when, duration, _ = procedure_time(row, reading)
-            found.other_services += _other(key, people, when, duration)
+    if visits := _visits(meaning, row.status):
+        when = reading.clock.moment(row.performed_date_time) or reading.clock.period(row.performed_period).start
+        found.visits.append(Visit(key, visits, people, when))
+    if row.status == "completed" and meaning.is_other:
+        when, duration, _ = procedure_time(row, reading)
+        found.other_services += _other(key, people, when, duration)
+
+
+def _visits(meaning: _Meaning, status: str | None) -> frozenset[str]:
+    """The groups of visits that it belongs to, if it took place or may have."""
+    state = _state(status)
+    if not meaning.visits or state == "not-done":
+        return frozenset()
+    return meaning.visits if state == "done" else _ANY_VISIT
 
 
 def _logged_alone(rows: PatientRows, reading: Reading) -> Iterator[Activity]:

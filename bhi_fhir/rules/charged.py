@@ -9,6 +9,7 @@ from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.rules.case import Case, refs
 from bhi_fhir.rules.course import Answer
 
+UNREADABLE = "a charge is on file whose code cannot be read"
 APCM_BASES = ("G0556", "G0557", "G0558")
 
 
@@ -23,9 +24,13 @@ def apcm_base(case: Case) -> Answer:
         if held:
             return Answer("unknown", f"{said}; the site holds add-ons for a person (apcm_path = hold)", refs(same))
         return Answer("met", said, refs(same))
+    doubtful = [c for c in doubtful if c.code or not c.practitioners or c.practitioners & mine]
     unsaid = [c for c in known if not c.practitioners] + doubtful + (same if mine else [])
     if unsaid:
-        return Answer("unknown", "an APCM charge is on file that does not say by whom or when", refs(unsaid))
+        readable = [c for c in unsaid if c.code]
+        if not readable:
+            return Answer("unknown", UNREADABLE)  # without evidence: it moves no month to the add-on
+        return Answer("unknown", "an APCM charge is on file that does not say by whom or when", refs(readable))
     missing = case.chart.lacks("ChargeItem", "Claim") or (not mine and case.chart.lacks("CareTeam"))
     if known and missing:
         return Answer("unknown", missing, refs(known))
@@ -35,15 +40,16 @@ def apcm_base(case: Case) -> Answer:
 
 
 def charged(chart: Chart, month: ServiceMonth, codes: Collection[str]) -> tuple[list[Charge], list[Charge]]:
-    """Charges of these codes: (surely of this month, perhaps of this month)."""
+    """Charges of these codes: (surely of this month, perhaps of this month). A code that cannot be read may be any."""
     known: list[Charge] = []
     doubtful: list[Charge] = []
     for charge in chart.charges:
-        if charge.code not in codes:
+        if charge.code and charge.code not in codes:
             continue
         if charge.when is None:
             doubtful.append(charge)
         elif charge.when.meets(month.span):
             # A period that began in another month may be that month's charge.
-            (known if month.holds(charge.when.start) and not charge.doubt else doubtful).append(charge)
+            sure = charge.code and month.holds(charge.when.start) and not charge.doubt
+            (known if sure else doubtful).append(charge)
     return known, doubtful

@@ -12,7 +12,7 @@ from bhi_fhir.domain.record import Chart, Program
 from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.policy import Code, Rules, Switches
 from bhi_fhir.rules import thresholds
-from bhi_fhir.rules.charged import charged
+from bhi_fhir.rules.charged import UNREADABLE, charged
 from bhi_fhir.rules.course import Answer, Course
 from bhi_fhir.rules.patient_month import PatientMonth
 from bhi_fhir.rules.requirements import finding
@@ -105,8 +105,9 @@ def charge_against(case: MonthCase, code: Code) -> Answer | None:
         said = f"{others[0].code} is already charged this month and excludes {code.code}"
         return Answer("not-met", said, (others[0].ref,))
     if maybe := maybe_same + maybe_others:
-        said = f"a charge of {maybe[0].code} does not say surely that it is of another month"
-        return Answer("unknown", said, (maybe[0].ref,))
+        first = max(maybe, key=lambda c: bool(c.code))
+        said = f"a charge of {first.code} does not say surely that it is of another month" if first.code else UNREADABLE
+        return Answer("unknown", said, (first.ref,))
     if reason := case.chart.lacks("ChargeItem", "Claim"):
         return Answer("unknown", reason)
     return None

@@ -44,7 +44,7 @@ class Course(Value, frozen=True):
     first_month: int | None
     """The first month of the episode that this month belongs to; None where nothing was counted or charged."""
     doubtful_first_month: bool
-    """Unread earlier work could change which month is the first."""
+    """Unread earlier work or charges could make this month, if it is the first, a later one."""
     month_before_break: int | None = None
     """The last month of the episode before, if there was one."""
     episode_witnesses: tuple[str, ...] = ()
@@ -161,7 +161,7 @@ def _note(
 
 
 def _course(track: Track, counted: _Counted, walk: _Walk, patient: PatientMonth) -> Course:
-    tally, allowed = counted.tally, counted.allowed
+    tally, allowed, this = counted.tally, counted.allowed, patient.month.index
     return Course(
         track=track,
         billing=counted.billing,
@@ -173,7 +173,7 @@ def _course(track: Track, counted: _Counted, walk: _Walk, patient: PatientMonth)
         minutes=counted.minutes,
         sources=counted.sources,
         first_month=walk.first,
-        doubtful_first_month=walk.first_if_unread_counted not in (None, walk.first or patient.month.index),
+        doubtful_first_month=(walk.first or this) == this and walk.first_if_unread_counted not in (None, this),
         month_before_break=walk.before,
         episode_witnesses=walk.witnesses,
         consent_window=allowed.certain or allowed.possible,
@@ -190,8 +190,9 @@ def charged_months(patient: PatientMonth, track: Track) -> tuple[dict[int, list[
     programs, month = patient.rules.programs, patient.month
     if not patient.chart.charges:
         return sure, perhaps
-    for charge in (c for c in patient.chart.charges if programs.get(c.code) == track.program):
+    for charge in (c for c in patient.chart.charges if not c.code or programs.get(c.code) == track.program):
         certain = charge.when is not None and not charge.doubt and _is_within_a_month(charge.when.start, month)
+        certain = certain and bool(charge.code)  # one that cannot be read may be of any program
         for index in _months_of(charge.when, month):
             if certain:
                 sure.setdefault(index, []).append(charge.ref)

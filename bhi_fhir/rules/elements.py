@@ -56,7 +56,8 @@ def relapse_prevention(case: Case) -> Answer | None:
 
 
 def _last(case: Case, scale: str) -> Screening | None:
-    mine = [s for s in case.chart.screenings if s.scale == scale and s.complete and case.month.holds(s.when)]
+    answered = [s for s in case.chart.screenings if s.scale == scale and (s.complete or s.doubt)]
+    mine = [s for s in answered if case.month.holds(s.when)]
     return max(mine, key=lambda s: (s.when.earliest if s.when else case.month.span[0], s.ref), default=None)
 
 

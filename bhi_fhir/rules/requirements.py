@@ -42,7 +42,7 @@ def eligible_condition(case: Case) -> Answer:
     if died is not None and died.latest <= case.month.span[0]:
         return Answer("not-met", "the patient died before this month", (case.chart.patient,))
     present = [d for d in case.chart.diagnoses if d.period.meets(case.month.span)]
-    sure = [d for d in present if d.behavioral and not d.doubt]
+    sure = [d for d in present if d.behavioral and not d.doubt and d.period.surely_meets(case.month.span)]
     lost = next((held.reason for held in case.chart.withheld if held.part == "Patient"), "")
     if sure and lost:
         return Answer("unknown", f"whether the patient lived: {lost}", refs(sure))
@@ -53,7 +53,8 @@ def eligible_condition(case: Case) -> Answer:
         return Answer("met", f"a behavioral health condition ({codes}) is in force", refs(sure))
     doubtful = [d for d in present if d.behavioral]
     if doubtful:
-        return Answer("unknown", f"the behavioral health condition is doubtful: {doubtful[0].doubt}", refs(doubtful))
+        doubt = doubtful[0].doubt or "its dates are not exact enough"
+        return Answer("unknown", f"the behavioral health condition is doubtful: {doubt}", refs(doubtful))
     unplaced = [d for d in present if d.behavioral is None]
     if unplaced:
         return Answer("unknown", "a condition is coded only in a way that no map knows", refs(unplaced))
@@ -210,8 +211,12 @@ def rating_scale(case: Case) -> Answer:
         remark = f"; {last.remark}" if last.remark else ""
         return Answer("met", f"{last.scale.upper()} was answered in the month{score}{remark}", refs(complete))
     undated = [s for s in case.chart.screenings if not case.month.holds(s.when) and case.month.may_hold(s.when)]
-    if any(s.complete or not s.scale for s in undated):
+    if any(s.complete or s.doubt or not s.scale for s in undated):
         return Answer("unknown", "a questionnaire is on file whose date is not exact enough", refs(undated))
+    doubtful = [s for s in mine if s.doubt]
+    if doubtful:
+        what = doubtful[0].scale.upper() or "an observation"
+        return Answer("unknown", f"{what} is on file, but {doubtful[0].doubt}", refs(doubtful))
     unplaced = [s for s in mine if not s.scale]
     if unplaced:
         return Answer("unknown", "a questionnaire was answered in the month that no map knows", refs(unplaced))

@@ -56,13 +56,13 @@ def openings(
             if visit.when is None:
                 possible.append(((datetime.min.replace(tzinfo=end_of_month.tzinfo), END), visit))
             continue
-        end = _closes(local_day(visit.when.earliest, month.zone), month, rules, switches)
-        if sure and by and visit.when.exact:
-            certain.append(((visit.when.earliest, end), visit))
-        else:
-            if sure and by and visit.when.within_a_day:  # a visit with only a date opens the next day for certain
-                certain.append(((visit.when.latest, end), visit))
-            possible.append(((visit.when.earliest, end), visit))
+        first, last = visit.when.earliest, visit.when.latest
+        closes = _closes(local_day(first, month.zone), month, rules, switches)
+        if sure and by and last < closes:  # whenever on that day, or in that month, it was: after it the work is opened
+            certain.append(((last, closes), visit))
+        if not (sure and by and visit.when.exact):
+            last_day = local_day(max(first, last - timedelta(microseconds=1)), month.zone)
+            possible.append(((first, _closes(last_day, month, rules, switches)), visit))
     return Openings(tuple(sorted(certain, key=_order)), tuple(sorted(possible, key=_order)))
 
 
@@ -71,6 +71,8 @@ def _order(opening: Opening) -> tuple[Span, str]:
 
 
 def _qualifies(visit: Visit, psychiatric: bool, switches: Switches) -> bool | None:
+    if "unplaced" in visit.groups:
+        return None
     if psychiatric:
         if "90791" in visit.groups:
             return True

@@ -63,6 +63,21 @@ class Row(msgspec.Struct, rename="camel", kw_only=True, tag_field="resourceType"
     id: str | None = None
     meta: Meta | None = None
     contained: list[msgspec.Raw] | None = None
+    modifier_extension: list[msgspec.Raw] | None = None
+    """Each may change what all the rest says; none is understood here."""
+
+
+class Absent(Part):
+    """Why a value is not there: an extension, or what stands beside a primitive."""
+
+    url: str | None = None
+    value_code: str | None = None
+
+
+class Beside(Part):
+    """What stands beside a primitive value, or in its place: `_valueInteger` and the like."""
+
+    extension: list[Absent] | None = None
 
 
 OnlyR5 = msgspec.Raw

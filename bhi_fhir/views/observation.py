@@ -2,7 +2,9 @@
 
 from decimal import Decimal
 
-from bhi_fhir.views.common import CodeableConcept, PeriodPart, Quantity, Reference, Row
+import msgspec
+
+from bhi_fhir.views.common import Beside, CodeableConcept, PeriodPart, Quantity, Reference, Row
 
 
 class Observation(Row):
@@ -19,3 +21,5 @@ class Observation(Row):
     value_integer: Decimal | None = None
     value_codeable_concept: CodeableConcept | None = None
     value_string: str | None = None
+    beside_integer: Beside | None = msgspec.field(name="_valueInteger", default=None)
+    data_absent_reason: CodeableConcept | None = None

@@ -6,13 +6,14 @@ from decimal import Decimal
 
 import msgspec
 
-from bhi_fhir.views.common import Coding, Part, Quantity, Reference, Row
+from bhi_fhir.views.common import Beside, Coding, Part, Quantity, Reference, Row
 
 
 class Extension(Part):
     url: str | None = None
     value_decimal: Decimal | None = None
     value_integer: Decimal | None = None
+    value_code: str | None = None
 
 
 class AnswerCoding(Coding, frozen=True):
@@ -27,6 +28,8 @@ class Answer(Part):
     value_quantity: Quantity | None = None
     value_boolean: bool | None = None
     value_string: str | None = None
+    beside_integer: Beside | None = msgspec.field(name="_valueInteger", default=None)
+    beside_decimal: Beside | None = msgspec.field(name="_valueDecimal", default=None)
     extension: list[Extension] | None = None
     item: list[Item] | None = None
 
@@ -35,6 +38,7 @@ class Item(Part):
     link_id: str | None = None
     definition: str | None = None
     answer: list[Answer] | None = None
+    extension: list[Extension] | None = None
     item: list[Item] | None = None
 
 

@@ -253,7 +253,7 @@ def test_an_encounter_with_a_billing_code_of_another_service_is_no_bhi_time() ->
     assert [n.reason for n in decision.minutes.not_counted] == ["other-service"]
 
 
-def test_a_primary_care_encounter_in_snomed_alone_is_no_initiating_visit() -> None:
+def test_a_primary_care_encounter_in_snomed_alone_may_be_the_initiating_visit() -> None:
     """737470001 says that it was primary care, not at which level it is billed."""
     record = cocm_record().work(36, kind="assessment").change("maria-visit-1", type=[concept(SNOMED, "737470001")])
-    assert outcomes(decided(record))["initiating-visit"] == "not-met"
+    assert outcomes(decided(record))["initiating-visit"] == "unknown"

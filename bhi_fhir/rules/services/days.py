@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import date
+from collections.abc import Iterator
+from datetime import date, timedelta
 
 from bhi_fhir.domain.record import Activity, Role
-from bhi_fhir.domain.time import ServiceMonth, Span, whole_minutes
+from bhi_fhir.domain.time import ServiceMonth, Span, local_day, midnight, whole_minutes
 from bhi_fhir.policy import Code, Switches
 from bhi_fhir.rules import thresholds
 from bhi_fhir.rules.course import Answer
@@ -16,6 +17,8 @@ from bhi_fhir.rules.services.entries import day_of, days_worked
 from bhi_fhir.rules.services.log import Log, unread
 from bhi_fhir.rules.services.work import NOT_ASKED, Service, Work, obstacles
 from bhi_fhir.rules.track import in_stretch, places_on
+
+_DAY = timedelta(days=1)
 
 
 def of_days(service: Service, log: Log) -> Work:
@@ -38,8 +41,9 @@ def _work(service: Service, log: Log, pool: list[Activity], by: str) -> Work:
     counted: list[Activity] = []
     unclear: list[str] = []
     unclear_days: list[date] = []
+    zone = service.month.zone
     for (_, day), mine in _by_person_and_day(pool, log, service.month).items():
-        done = whole_minutes(log.time(mine))
+        done = whole_minutes(log.time(mine, (midnight(day, zone), midnight(day + _DAY, zone)) if day else None))
         best = max(best, done)
         count = _units(code, done, switches) if day else 0
         if count and day:
@@ -49,11 +53,11 @@ def _work(service: Service, log: Log, pool: list[Activity], by: str) -> Work:
             unclear += unread(mine)
             unclear_days += [day] if day and unread(mine) else []
     chosen = counted or pool
-    refs = tuple(sorted(a.ref for a in chosen))
+    refs = tuple(sorted({a.ref for a in chosen}))
     people = {p for a in chosen if (p := log.person(a))} if by == "met" else set()
     by = "several" if counted and len(people) > 1 else by
     total = sum(units.values())
-    minutes = _minutes(service, log, total, best, tuple(sorted(unclear)), chosen)
+    minutes = _minutes(service, log, total, best, tuple(sorted(set(unclear))), chosen)
     perhaps = int(minutes.outcome == "unknown" and _is_lowest(code, switches))
     days = tuple((day, 1) for day in sorted(unclear_days or days_worked(pool, service.month))[:perhaps])
     return Work(
@@ -71,13 +75,26 @@ def _work(service: Service, log: Log, pool: list[Activity], by: str) -> Work:
 def _by_person_and_day(
     pool: list[Activity], log: Log, month: ServiceMonth
 ) -> dict[tuple[str, date | None], list[Activity]]:
-    """Of somebody who perhaps may bill each entry's people are taken as one person."""
+    """Of somebody who perhaps may bill each entry's people are taken as one person.
+
+    What lasts over midnight is of both days.
+    """
     found: dict[tuple[str, date | None], list[Activity]] = defaultdict(list)
     for entry in pool:
-        dated = entry.when is not None and entry.when.within_a_day
         who = log.person(entry) or " ".join(sorted(entry.people))
-        found[who, day_of(entry, month) if dated else None].append(entry)
+        for day in _days_of(entry, month):
+            found[who, day].append(entry)
     return found
+
+
+def _days_of(entry: Activity, month: ServiceMonth) -> Iterator[date | None]:
+    """The days of the month on which it was done; None where that cannot be said to the day."""
+    day = day_of(entry, month) if entry.when is not None and entry.when.within_a_day else None
+    yield day
+    if entry.span and day:
+        ended = local_day(min(entry.span[1], month.span[1]) - timedelta(microseconds=1), month.zone)
+        while (day := day + _DAY) <= ended:
+            yield day
 
 
 def _units(code: Code, minutes: int, switches: Switches) -> int:
@@ -99,7 +116,7 @@ def _minutes(
     wanted = f"{at} to {through}" if through else f"{at} or more"
     said = f"{best} minutes of one person on one day; the code is for {wanted}{by_switch(code, switches)}"
     said += log.left_out(entries)
-    refs = tuple(sorted(a.ref for a in entries))
+    refs = tuple(sorted({a.ref for a in entries}))
     if total:
         return Answer("met", said, refs)
     if best >= at and not unclear:

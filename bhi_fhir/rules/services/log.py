@@ -79,9 +79,11 @@ class Log:
         """By whom it counts."""
         return next((p for p, mine in self.by_person.items() if activity in mine), None)
 
-    def time(self, entries: list[Activity]) -> timedelta:
+    def time(self, entries: list[Activity], within: Span | None = None) -> timedelta:
+        """The readable time of entries together, or what of it lies within a stretch."""
         read = [a for a in entries if a.state == "done" and not a.trouble and not a.billing_codes]
         spans = union(s for a in read for s in self._spans[a.ref])
+        spans = intersect(spans, within) if within else spans
         floating = [a.duration for a in read if a.span is None and a.duration is not None]
         return length(spans) + sum(floating, timedelta())
 
