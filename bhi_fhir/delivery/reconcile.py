@@ -173,8 +173,13 @@ def _approved(line: Line, wanted: Draft | None) -> Step:
     return Step("keep", replace(line, state="confirmed", reason=""), "approved")
 
 
+_NOT_OF_THE_RECORD = frozenset({"status", "definitionCanonical"})
+
+
 def _since_approval(line: Line, wanted: Draft) -> tuple[str, ...]:
-    planned = {**line.content, "status": wanted.content.get("status")}
+    """What the record says otherwise; where the service serves its definitions is no word of the record."""
+    planned = {name: value for name, value in line.content.items() if name not in _NOT_OF_THE_RECORD}
+    planned |= {name: value for name, value in wanted.content.items() if name in _NOT_OF_THE_RECORD}
     return _changes(replace(line.draft, content=planned), wanted)
 
 

@@ -126,3 +126,11 @@ def test_a_difference_names_elements_and_never_what_a_person_wrote() -> None:
     assert "note; subject" in because
     assert "Canary" not in because
     assert "other" not in because
+
+
+def test_where_the_definitions_are_served_is_no_word_of_the_record_about_an_approved_line() -> None:
+    moved = wanted()
+    served = ["https://bhi.example.org/fhir/ChargeItemDefinition/99492|2026.1"]
+    moved = replace(moved, content={**moved.content, "definitionCanonical": served})
+    step = reconcile(APPROVED, moved, there(status="billable"), whole=True, keyed=True, age_s=10.0)
+    assert (step.action, step.because) == ("keep", "approved")
