@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from bhi_fhir.domain.record import Chart
 from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.policy import Code, Rules, Switches, policy
-from bhi_fhir.rules.course import Answer, Course
+from bhi_fhir.rules.answer import Answer
+from bhi_fhir.rules.course import Course
 from bhi_fhir.rules.patient_month import PatientMonth
 
 if TYPE_CHECKING:

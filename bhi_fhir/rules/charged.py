@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from bhi_fhir.domain.record import Charge, Chart
 from bhi_fhir.domain.time import ServiceMonth
+from bhi_fhir.rules.answer import Answer
 from bhi_fhir.rules.case import Case, refs
-from bhi_fhir.rules.course import Answer
 
 UNREADABLE = "a charge is on file whose code cannot be read"
 APCM_BASES = ("G0556", "G0557", "G0558")

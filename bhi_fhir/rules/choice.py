@@ -12,8 +12,9 @@ from bhi_fhir.domain.record import Chart, Program
 from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.policy import Code, Rules, Switches
 from bhi_fhir.rules import thresholds
+from bhi_fhir.rules.answer import Answer
 from bhi_fhir.rules.charged import UNREADABLE, charged
-from bhi_fhir.rules.course import Answer, Course
+from bhi_fhir.rules.course import Course
 from bhi_fhir.rules.patient_month import PatientMonth
 from bhi_fhir.rules.requirements import finding
 from bhi_fhir.rules.track import Track

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 
 from bhi_fhir.domain.record import Activity, CareEpisode, Chart, Member, Role
 from bhi_fhir.domain.time import END, ServiceMonth, Span, intersect, length, subtract, union
-from bhi_fhir.rules.patient_month import PatientMonth, Piece
+from bhi_fhir.rules.patient_month import PatientMonth
+from bhi_fhir.rules.pieces import Piece
 from bhi_fhir.rules.tally import NOTHING, Tally
 from bhi_fhir.rules.track import Track, window
 

@@ -5,26 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from bhi_fhir.domain.decision import NotCounted, Outcome
-from bhi_fhir.domain.record import Chart, Visit
-from bhi_fhir.domain.time import Moment, Period, ServiceMonth, Span, local_day, month_index, whole_minutes
+from bhi_fhir.domain.decision import NotCounted
+from bhi_fhir.domain.time import Moment, Period, ServiceMonth, Span, month_index, whole_minutes
 from bhi_fhir.domain.value import Value, replace
 from bhi_fhir.rules import gates
+from bhi_fhir.rules.answer import Answer
 from bhi_fhir.rules.billing import Billing, billing
+from bhi_fhir.rules.consent import consent_of_month
 from bhi_fhir.rules.counting import Scope, candidates
-from bhi_fhir.rules.patient_month import PatientMonth, Piece
+from bhi_fhir.rules.initiating_visit import initiating_visit
+from bhi_fhir.rules.patient_month import PatientMonth
 from bhi_fhir.rules.permission import Permission
+from bhi_fhir.rules.pieces import Piece
 from bhi_fhir.rules.tally import Dropped, Tally, not_counted
 from bhi_fhir.rules.thresholds import breakpoints
 from bhi_fhir.rules.track import Track
-
-
-class Answer(Value, frozen=True):
-    """An outcome on its way to becoming a finding."""
-
-    outcome: Outcome
-    because: str
-    evidence: tuple[str, ...] = ()
 
 
 class Course(Value, frozen=True):
@@ -137,9 +132,8 @@ class _Counted:
     billing: Billing
     allowed: Permission
     tally: Tally
-    had_work: bool
-    agreed: bool
-    """Some of the work is, or may be, of the time of a consent."""
+    outside: bool
+    """There was work, and none of it is, or may be, of the time of a consent."""
     undecided: bool
     """Work of the day of a consent without time would change a code."""
     visit: Answer
@@ -165,7 +159,9 @@ def _course(track: Track, counted: _Counted, walk: _Walk, patient: PatientMonth)
     return Course(
         track=track,
         billing=counted.billing,
-        consent=_consent(patient, counted),
+        consent=consent_of_month(
+            patient, counted.billing, allowed, undecided=counted.undecided, outside=counted.outside
+        ),
         visit=counted.visit,
         pieces=tuple(tally.pieces),
         dropped=tuple(tally.dropped),
@@ -219,13 +215,13 @@ def _month(patient: PatientMonth, track: Track, this: ServiceMonth, walk: _Walk)
     who, tally = _count(patient, track, this)
     allowed, had_work = patient.permission(who.people), bool(tally.pieces)
     gates.gate_consent(tally, allowed)
-    agreed = bool(tally.pieces or tally.uncertain)
+    outside = had_work and not (tally.pieces or tally.uncertain)
     undecided = bool(tally.uncertain) and _matters(tally, patient, track, walk.first is None)
     gates.keep_uncertain(tally, counts=undecided)
-    visit = _visit(patient, track, who, tally, this, walk)
+    visit = initiating_visit(patient, track, who, tally, this, walk.opened)
     gates.gate_overlap(tally)
     sources = tuple(sorted({p.activity.ref for p in tally.pieces}))
-    return _Counted(who, allowed, tally, had_work, agreed, undecided, visit, tally.minutes, sources)
+    return _Counted(who, allowed, tally, outside, undecided, visit, tally.minutes, sources)
 
 
 def _count(patient: PatientMonth, track: Track, month: ServiceMonth) -> tuple[Billing, Tally]:
@@ -246,113 +242,3 @@ def _matters(tally: Tally, patient: PatientMonth, track: Track, first_month: boo
     with_it = whole_minutes(tally.counted + sum((p.counted for p in tally.uncertain[1:]), tally.uncertain[0].counted))
     found = breakpoints(patient.rules, track.program, first_month, patient.switches, with_it)
     return any(at > tally.minutes for at in found)
-
-
-# -- consent ----------------------------------------------------------------------------------------
-
-
-def _consent(patient: PatientMonth, counted: _Counted) -> Answer:
-    chart, who, allowed = patient.chart, counted.billing, counted.allowed
-    start, end = patient.month.span
-    refs = tuple(sorted({c.ref for c in allowed.serving}))
-    if counted.undecided:
-        because = "the consent has a date without time, and work of that day decides"
-        return Answer("unknown", allowed.doubts[0] if allowed.doubts else because, refs)
-    in_month = any(s[0] < end and s[1] > start for s in allowed.certain)
-    if in_month and (reason := chart.lacks("Consent")):
-        return Answer("unknown", f"what is missing may take the consent back or precede it: {reason}", refs)
-    if in_month and (counted.agreed or not counted.had_work):
-        return Answer("met", f"consent is in force for {who.practitioner or 'the billing practitioner'}", refs)
-    if in_month:
-        return Answer("not-met", "all of the month's work lies before the consent or after its end", refs)
-    if any(s[0] < end and s[1] > start for s in allowed.possible):
-        because = allowed.doubts[0] if allowed.doubts else "the consent's date is not exact enough"
-        return Answer("unknown", because, refs)
-    if reason := chart.lacks("Consent"):
-        return Answer("unknown", reason)
-    if any(c.kind == "unplaced" for c in chart.consents):
-        unplaced = tuple(c.ref for c in chart.consents if c.kind == "unplaced")
-        return Answer("unknown", "a consent is on file whose category no map knows", unplaced)
-    return _no_consent(chart, who, allowed)
-
-
-def _no_consent(chart: Chart, who: Billing, allowed: Permission) -> Answer:
-    mine = [c for c in chart.consents if c.kind == "bhi"]
-    refs = tuple(c.ref for c in mine)
-    if allowed.serving:
-        first = min((s[0] for s in allowed.certain), default=None)
-        word = "had ended before this month" if first else "is refused or withdrawn"
-        return Answer("not-met", f"the consent was given after this month or {word}", refs)
-    if any(c.permits for c in mine):
-        name = who.practitioner or "the billing practitioner"
-        return Answer("not-met", f"the consent on file names somebody else, not {name}", refs)
-    if mine:
-        return Answer("not-met", "the patient refused", refs)
-    return Answer("not-met", "no BHI consent is on file")
-
-
-# -- visit ------------------------------------------------------------------------------------------
-
-
-def _visit(patient: PatientMonth, track: Track, who: Billing, tally: Tally, this: ServiceMonth, walk: _Walk) -> Answer:
-    known = walk.opened.get(who.people)
-    if known is not None:
-        return known
-    found = patient.openings(track.time_of, who.people)
-    spans: list[Span] = []
-    days: list[Span] = []
-    for piece in tally.pieces:
-        if piece.spans:
-            spans += piece.spans
-        else:
-            days.append(_floating_span(piece))
-    had_work = bool(spans or days)
-    # Work of a day without time of day may lie before a visit of that very day.
-    sure = spans + [day for day in days if found.opened_before(day[0])] if days else spans
-    first = found.first(sure if had_work else [this.span])
-    spans = spans + days if had_work else [this.span]
-    if first:
-        start, visit = first
-        answer = Answer("met", _opened(visit, this), (visit.ref,))
-        if had_work:
-            gates.gate_visit(tally, start)
-            walk.opened[who.people] = answer
-        return answer
-    perhaps = found.perhaps(spans) or found.first(spans)
-    if perhaps:
-        return Answer(
-            "unknown",
-            "a visit is on file, but its code, person or time does not settle it",
-            (perhaps[1].ref,),
-        )
-    return _no_visit(patient.chart, track, tally, found.certain, had_work)
-
-
-def _floating_span(piece: Piece) -> Span:
-    when = piece.activity.when
-    assert when is not None
-    return when.earliest, max(when.latest, when.earliest)
-
-
-def _opened(visit: Visit, month: ServiceMonth) -> str:
-    day = local_day(visit.when.earliest, month.zone) if visit.when else "an unknown day"
-    return f"the initiating visit of {day} with the billing practitioner opens the episode"
-
-
-def _no_visit(
-    chart: Chart, track: Track, tally: Tally, certain: tuple[tuple[Span, Visit], ...], had_work: bool
-) -> Answer:
-    reason = chart.lacks("Encounter", "Procedure")
-    late = [visit for window, visit in certain if all(p.begins < window[0] for p in tally.pieces)]
-    if had_work and late and not reason:
-        gates.gate_visit(tally, max(p.ends for p in tally.pieces))
-        return Answer("not-met", "the initiating visit came after all of the month's work", (late[0].ref,))
-    if reason:
-        return Answer("unknown", reason)
-    wanted = "90791" if track.time_of == "billing-practitioner" else "initiating"
-    if certain:
-        refs = (certain[-1][1].ref,)
-        return Answer("not-met", "the last initiating visit lies more than a year before the first counted work", refs)
-    return Answer(
-        "not-met", f"no {wanted} visit with the billing practitioner is on file before the first counted work"
-    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bhi_fhir.domain.record import Activity, Screening
 from bhi_fhir.domain.time import local_day
+from bhi_fhir.rules.answer import Answer
 from bhi_fhir.rules.case import Case, Requirement, refs
-from bhi_fhir.rules.course import Answer
 from bhi_fhir.rules.patient_month import allowed, by_team
 from bhi_fhir.rules.track import BHI_KINDS
 

@@ -7,8 +7,8 @@ from datetime import datetime
 from operator import attrgetter
 
 from bhi_fhir.domain.time import Span, intersect, length, subtract, union
-from bhi_fhir.rules.patient_month import Piece
 from bhi_fhir.rules.permission import Permission
+from bhi_fhir.rules.pieces import Piece
 from bhi_fhir.rules.tally import Tally
 
 _ORDER: Callable[[Piece], tuple[datetime, datetime, str]] = attrgetter("begins", "ends", "activity.ref")

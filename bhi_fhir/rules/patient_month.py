@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import date, datetime, timedelta
+from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from msgspec.structs import force_setattr
-
 from bhi_fhir.domain.decision import Finding
-from bhi_fhir.domain.record import Activity, Chart, Program, Role
-from bhi_fhir.domain.time import BEGINNING, END, ServiceMonth, Span, length, local_day, month_index
-from bhi_fhir.domain.value import Value
+from bhi_fhir.domain.record import Activity, Chart, Program
+from bhi_fhir.domain.time import ServiceMonth, Span, month_index
+from bhi_fhir.rules.crew import Crew
+from bhi_fhir.rules.last_days import last_days
 from bhi_fhir.rules.permission import Permission, permission
-from bhi_fhir.rules.track import BHI_KINDS, OWN_SERVICES, Place, Track, at_moment, in_stretch, places_on, window
+from bhi_fhir.rules.pieces import WORK, Entries, sort_out
+from bhi_fhir.rules.track import OWN_SERVICES, Track, places_on, window
 from bhi_fhir.rules.visits import Openings, openings
 
 if TYPE_CHECKING:
@@ -22,159 +22,6 @@ if TYPE_CHECKING:
     from bhi_fhir.rules.course import Course
     from bhi_fhir.rules.requirements import Check
     from bhi_fhir.rules.setting import Setting
-
-WORK = BHI_KINDS | {"psychiatric-review"}
-"""Every kind of BHI work, timed or not."""
-_TREATING = frozenset({Role.TREATING})
-_CLINICAL = frozenset(Role) - {Role.ADMINISTRATIVE}
-_CONSULTANT = frozenset({Role.CONSULTANT})
-
-
-class Piece(Value, frozen=True):
-    """Work of the month that counts: exact stretches, or a duration somewhere in its day."""
-
-    activity: Activity
-    spans: tuple[Span, ...] = ()
-    floating: timedelta = timedelta()
-    begins: datetime = BEGINNING
-    ends: datetime = BEGINNING
-    counted: timedelta = timedelta()
-    """The last three follow from the others."""
-
-    def __post_init__(self) -> None:
-        spans, when = self.spans, self.activity.when
-        if spans:
-            begins, ends = spans[0][0], spans[-1][1]
-            counted = ends - begins if len(spans) == 1 else length(spans)
-        else:
-            assert when is not None
-            begins = ends = when.earliest
-            counted = self.floating
-        force_setattr(self, "begins", begins)
-        force_setattr(self, "ends", ends)
-        force_setattr(self, "counted", counted)
-
-
-class Entries(Value, frozen=True):
-    """A month's entries, sorted by what can become of them whoever did them."""
-
-    unplaced: tuple[Activity, ...]
-    """No map knows what they are."""
-    never: tuple[tuple[Activity, str], ...]
-    """No BHI time, and why."""
-    whole: tuple[Piece, ...]
-    """Work that counts whole where it counts: it lies in the month, and nobody did anything else in its time."""
-    work: tuple[Activity, ...]
-    """All other work."""
-    last_work: datetime | None
-    """When the last BHI work of the month began that was done."""
-
-
-def sort_out(found: list[Activity], month: Span, taken: list[Span]) -> Entries:
-    """`taken`: the time of other services, whoever did them."""
-    unplaced, never, whole, work = [], [], [], []
-    last: datetime | None = None
-    for entry in found:
-        if not entry.kinds:
-            if entry.duration is not None or entry.trouble:
-                unplaced.append(entry)
-            continue
-        if entry.state == "done" and entry.kinds & WORK and "administrative" not in entry.kinds:
-            begun = entry.when.earliest if entry.when else None
-            if begun and month[0] <= begun < month[1] and (last is None or last < begun):
-                last = begun
-        if reason := _never_time(entry):
-            never.append((entry, reason))
-        elif span := _own_time(entry, month, taken):
-            whole.append(Piece(entry, (span,)))
-        elif entry.duration is not None or entry.trouble or entry.state != "done":
-            work.append(entry)  # else it is evidence that documents no time
-    return Entries(tuple(unplaced), tuple(never), tuple(whole), tuple(work), last)
-
-
-def _own_time(entry: Activity, month: Span, taken: list[Span]) -> Span | None:
-    """The time of what was done from beginning to end in the month, and stands for nothing else."""
-    span = entry.span
-    if span is None or entry.state != "done" or entry.trouble or entry.inside is not None:
-        return None
-    if span[0] < month[0] or month[1] < span[1]:
-        return None
-    for start, end in taken:
-        if start < span[1] and span[0] < end:
-            return None
-    return span
-
-
-def _never_time(activity: Activity) -> str:
-    """Why an entry is no BHI time, whoever did it; "" if it may be."""
-    if activity.state == "not-done":
-        return "not-finished"
-    if "administrative" in activity.kinds:
-        return "administrative"
-    return "other-service" if activity.billing_codes or activity.kinds & OWN_SERVICES else ""
-
-
-class Crew:
-    """Who was on a program's teams when an entry was made."""
-
-    def __init__(self, places: list[Place], activities: tuple[Activity, ...]) -> None:
-        self.places = places
-        self._seats: dict[str, list[Place]] = {}
-        moments = [a.when for a in activities if a.when]
-        first = min((m.earliest for m in moments), default=END)
-        last = max((*(m.latest for m in moments), *(a.span[1] for a in activities if a.span)), default=BEGINNING)
-        self.steady = all(place[0] < first and last < place[1] for place in places)
-        """Everybody was there from before the first entry until after the last."""
-        self.is_plain = self.steady and all(member.person and member.roles for *_, member in places)
-        """Steady, and everybody is known by name and role."""
-        self._with: dict[frozenset[Role], frozenset[str]] = {}
-        self._staff: dict[tuple[frozenset[Role], tuple[str, ...]], frozenset[str]] = {}
-
-    def having(self, roles: frozenset[Role]) -> frozenset[str]:
-        """Everybody who ever had one of these roles; on a steady crew, at every entry."""
-        known = self._with.get(roles)
-        if known is None:
-            mine = [m.person for *_, m in self.places if m.person and not roles.isdisjoint(m.roles)]
-            known = self._with[roles] = frozenset(mine)
-        return known
-
-    def did(self, activity: Activity, kind: str) -> bool:
-        """Was it surely done by a clinical member of the team (the consultant, for a psychiatric review)?"""
-        if not activity.people or activity.when is None:
-            return False
-        wanted = _CONSULTANT if kind == "psychiatric-review" else _CLINICAL
-        if self.steady:
-            return not activity.people.isdisjoint(self.having(wanted))
-        return any(m.person in activity.people and m.roles & wanted for *_, m in self.present(activity))
-
-    def staff(self, roles: frozenset[Role], billers: tuple[str, ...]) -> frozenset[str]:
-        """Whose time counts: everybody with one of these roles, and those of the billers who treat."""
-        key = (roles, billers)
-        if key not in self._staff:
-            self._staff[key] = self.having(roles) | self.having(_TREATING).intersection(billers)
-        return self._staff[key]
-
-    def seats(self, activity: Activity) -> list[Place]:
-        """Who was there at any time of an entry."""
-        if self.steady:
-            return self.places
-        if activity.ref not in self._seats:
-            self._seats[activity.ref] = self._seats_of(activity)
-        return self._seats[activity.ref]
-
-    def _seats_of(self, activity: Activity) -> list[Place]:
-        if activity.when is None:
-            return in_stretch(self.places, (BEGINNING, END))
-        span = activity.span
-        if span and span[0] < span[1]:
-            return in_stretch(self.places, span)
-        return at_moment(self.places, activity.when)
-
-    def present(self, activity: Activity) -> list[Place]:
-        """Who was there when an entry began."""
-        if self.steady or activity.when is None:
-            return self.places
-        return at_moment(self.places, activity.when)
 
 
 class PatientMonth:
@@ -337,30 +184,6 @@ def by_team(patient: PatientMonth, teams: Program, activity: Activity, kind: str
     mine = [m.roles for *_, m in crew.present(activity) if m.person in activity.people]
     unsure = not all(mine) or (not mine and bool(patient.chart.lacks("CareTeam")))
     return None if unsure else False
-
-
-DEATH, COVERAGE = "the patient's death", "the end of coverage"
-
-
-def last_days(chart: Chart, month: ServiceMonth) -> dict[str, date]:
-    """The last day on which the patient lived, and was covered; without what lasts beyond the month."""
-    ends = {}
-    if chart.died is not None:
-        ends[DEATH] = local_day(chart.died.latest - timedelta(microseconds=1) if not chart.died.exact
-                                else chart.died.earliest, month.zone)  # fmt: skip
-    covers = [c for c in chart.covers if c.period.meets(month.span)]
-    medicare = [c for c in covers if c.medicare] or covers
-    if medicare and all(c.period.end for c in medicare):
-        ends[COVERAGE] = max(local_day(c.period.closes - timedelta(microseconds=1), month.zone) for c in medicare)
-    return ends
-
-
-def undated_death(chart: Chart, month: ServiceMonth) -> str:
-    """That the patient died, perhaps before the month's last work, and no day is known; "" otherwise."""
-    died = chart.died
-    if died is None or died.within_a_day or died.earliest >= month.span[1] or died.latest <= month.span[0]:
-        return ""
-    return "the patient has died, and nothing readable says on which day"
 
 
 def _touches(activity: Activity, month: ServiceMonth) -> bool:

@@ -13,13 +13,13 @@ from bhi_fhir.domain.record import Chart, Member, Program, Role, Team
 from bhi_fhir.domain.time import ServiceMonth, local_day
 from bhi_fhir.domain.value import Value, replace
 from bhi_fhir.policy import Code, Rules
-from bhi_fhir.rules import related
+from bhi_fhir.rules.answer import Answer
 from bhi_fhir.rules.case import Case, refs
 from bhi_fhir.rules.charged import apcm_base
-from bhi_fhir.rules.course import Answer
 from bhi_fhir.rules.elements import continuity, done_in_month, element, relapse_prevention
-from bhi_fhir.rules.patient_month import undated_death
+from bhi_fhir.rules.last_days import undated_death
 from bhi_fhir.rules.service_date import beyond
+from bhi_fhir.rules.services import requirements as related
 from bhi_fhir.rules.track import Track, in_stretch
 
 PRESCRIBERS = frozenset(

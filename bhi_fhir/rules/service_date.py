@@ -11,8 +11,9 @@ from bhi_fhir.domain.record import Chart
 from bhi_fhir.domain.time import ServiceMonth, local_day
 from bhi_fhir.policy import Code, Rules, Switches
 from bhi_fhir.rules import thresholds
-from bhi_fhir.rules.course import Answer, Course
-from bhi_fhir.rules.patient_month import DEATH, last_days
+from bhi_fhir.rules.answer import Answer
+from bhi_fhir.rules.course import Course
+from bhi_fhir.rules.last_days import DEATH, last_days
 
 if TYPE_CHECKING:
     from bhi_fhir.rules.services import Work

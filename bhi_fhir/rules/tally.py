@@ -9,7 +9,7 @@ from datetime import timedelta
 from bhi_fhir.domain.decision import NotCounted
 from bhi_fhir.domain.record import Activity
 from bhi_fhir.domain.time import whole_minutes
-from bhi_fhir.rules.patient_month import Piece
+from bhi_fhir.rules.pieces import Piece
 
 NOTHING = timedelta()
 BECAUSE = {

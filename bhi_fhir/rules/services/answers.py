@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bhi_fhir.domain.record import Activity, Chart
 from bhi_fhir.policy import Code, Switches
-from bhi_fhir.rules.course import Answer
+from bhi_fhir.rules.answer import Answer
 from bhi_fhir.rules.services.entries import SHARED
 from bhi_fhir.rules.services.log import Log
 

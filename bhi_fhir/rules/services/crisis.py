@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bhi_fhir.domain.record import Activity, Stay
 from bhi_fhir.domain.time import Moment
-from bhi_fhir.rules.course import Answer
+from bhi_fhir.rules.answer import Answer
 from bhi_fhir.rules.services.entries import day_of, days_worked
 from bhi_fhir.rules.services.log import treating_at
 from bhi_fhir.rules.services.work import Service, Work

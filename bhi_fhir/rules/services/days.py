@@ -10,7 +10,7 @@ from bhi_fhir.domain.record import Activity, Role
 from bhi_fhir.domain.time import ServiceMonth, Span, local_day, midnight, whole_minutes
 from bhi_fhir.policy import Code, Switches
 from bhi_fhir.rules import thresholds
-from bhi_fhir.rules.course import Answer
+from bhi_fhir.rules.answer import Answer
 from bhi_fhir.rules.permission import permission
 from bhi_fhir.rules.services.answers import by_switch, performed, short_of
 from bhi_fhir.rules.services.entries import day_of, days_worked

@@ -8,7 +8,7 @@ from bhi_fhir.domain.record import Activity
 from bhi_fhir.domain.time import ServiceMonth, whole_minutes
 from bhi_fhir.policy import Rules
 from bhi_fhir.rules import thresholds
-from bhi_fhir.rules.course import Answer
+from bhi_fhir.rules.answer import Answer
 from bhi_fhir.rules.services.answers import by_switch, performer, short_of
 from bhi_fhir.rules.services.entries import day_of, days_worked
 from bhi_fhir.rules.services.log import Log, unread

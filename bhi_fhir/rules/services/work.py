@@ -8,7 +8,7 @@ from bhi_fhir.domain.record import Chart
 from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.domain.value import Value
 from bhi_fhir.policy import Code, Rules, Switches
-from bhi_fhir.rules.course import Answer
+from bhi_fhir.rules.answer import Answer
 
 NOT_ASKED = Answer("met", "not asked for")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bhi_fhir.rules.answer import Answer
 from bhi_fhir.rules.case import Case, refs
-from bhi_fhir.rules.course import Answer
 
 
 def performer(case: Case) -> Answer:
