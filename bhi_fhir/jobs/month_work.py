@@ -9,6 +9,7 @@ import msgspec
 
 from bhi_fhir.delivery.delivered import Delivered
 from bhi_fhir.delivery.hand import Wanted
+from bhi_fhir.delivery.line import Draft
 from bhi_fhir.delivery.settle import foresee, settle
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import Chart, Role, SetAside
@@ -17,9 +18,10 @@ from bhi_fhir.drafts.identity import SYSTEM
 from bhi_fhir.drafts.models import PatientDrafts, draft
 from bhi_fhir.errors import ServerError
 from bhi_fhir.jobs.attesting import still_attested, with_attestations
-from bhi_fhir.jobs.desk import Desk
+from bhi_fhir.jobs.desk import Decided, Desk
 from bhi_fhir.jobs.drafting import delivery_drafts
 from bhi_fhir.jobs.office import Office
+from bhi_fhir.jobs.one_patient import Beside, at_once
 from bhi_fhir.jobs.patient_record import ServerRecord
 from bhi_fhir.jobs.people import NOBODY, Names
 from bhi_fhir.mapping.source import Source
@@ -48,12 +50,13 @@ class PatientMonth:
 
 @dataclass
 class MonthWork:
-    """`earlier`: the months before that were delivered and are looked at again."""
+    """`earlier`: the months before that were delivered and are looked at again. `beside`: runs what only computes."""
 
     office: Office
     run: str
     earlier: tuple[str, ...]
     write: bool
+    beside: Beside = at_once
 
     async def patient(self, patient: str) -> tuple[PatientMonth, list[PatientMonth]]:
         """This month, and the earlier ones in which something moved; a server's failure costs this patient only."""
@@ -80,7 +83,7 @@ class MonthWork:
     async def month(self, desk: Desk, record: ServerRecord) -> PatientMonth:
         """One month of a record that was read: decided, and delivered or foreseen."""
         month = str(desk.month)
-        decided = desk.decide(record.sources, record.withheld)
+        decided: Decided = await self.beside(desk.decide, record.sources, record.withheld)
         known_as = {record.patient, *record.also}
         mine = [(d, c) for d, c in decided.decisions if d.patient in known_as]
         if not mine:
@@ -89,12 +92,12 @@ class MonthWork:
             )
         decision, chart = await self._vouched(desk, *mine[0])
         patient = decision.patient  # of merged records the one that stands
-        drafts = draft(decision, chart, self.office.run_of(desk))
+        drafts, charges = await self.beside(self._drafted, desk, decision, chart)
         wanted = Wanted(
             patient,
             month,
-            drafts=delivery_drafts(drafts, decision),
-            standing=await self._without_ours(desk, record),
+            drafts=charges,
+            standing=await self.beside(self._without_ours, desk, record),
             evidence=drafts.evidence,
             whole=not decision.withheld and not desk.rules.unverified,
         )
@@ -132,9 +135,14 @@ class MonthWork:
         if not attested:
             return decision, chart
         holding, lapsed = await still_attested(office.client, office.ledger, decision, attested)
-        return with_attestations(desk, chart, holding, lapsed)
+        vouched: tuple[Decision, Chart] = await self.beside(with_attestations, desk, chart, holding, lapsed)
+        return vouched
 
-    async def _without_ours(self, desk: Desk, record: ServerRecord) -> list[Any]:
+    def _drafted(self, desk: Desk, decision: Decision, chart: Chart) -> tuple[PatientDrafts, tuple[Draft, ...]]:
+        drafts = draft(decision, chart, self.office.run_of(desk))
+        return drafts, delivery_drafts(drafts, decision)
+
+    def _without_ours(self, desk: Desk, record: ServerRecord) -> list[Draft]:
         """What the record supports when our own drafts that a person moved on are left out of it."""
         moved_on = [source for source in record.sources if _is_ours(source)]
         if not moved_on:
@@ -142,8 +150,7 @@ class MonthWork:
         bare = desk.decide([s for s in record.sources if s not in moved_on], record.withheld)
         for decision, chart in bare.decisions:
             if decision.patient in (record.patient, *record.also):
-                drafts: PatientDrafts = draft(decision, chart, self.office.run_of(desk))
-                return list(delivery_drafts(drafts, decision))
+                return list(self._drafted(desk, decision, chart)[1])
         return []
 
 

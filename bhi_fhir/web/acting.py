@@ -196,7 +196,7 @@ async def show(place: Place) -> Response:
         context = {
             **_context(place, who, office),
             "title": "Behavioral health integration",
-            "shown": months.shown(done, place.shared.today(), office.reader.names),
+            "shown": await place.shared.pool.run(months.shown, done, place.shared.today(), office.reader.names),
             "set_aside": len(done.set_aside),
             "drafts": months.drafts(lines),
             "ticks": ticks,
@@ -215,10 +215,10 @@ async def _prepare(place: Place, given: Mapping[str, str], form: Form | None) ->
             record = await office.reader.read(place.patient)
             who = _who(office, place)
             _may(place, "prepare", office, who)
-            foreseen = await MonthWork(office, "", (), write=False).month(place.desk, record)
+            foreseen = await _worked(place, office, write=False).month(place.desk, record)
             if form is not None:
                 _same(form, who, _mark(foreseen))
-                foreseen = await MonthWork(office, "", (), write=True).month(place.desk, record)
+                foreseen = await _worked(place, office, write=True).month(place.desk, record)
             await office.to_thread(audit.viewed, office.person, f"{place.base}/prepare {place.month}")
         context = {
             **_context(place, who, office),
@@ -230,6 +230,10 @@ async def _prepare(place: Place, given: Mapping[str, str], form: Form | None) ->
             "mark": _mark(foreseen),
         }
     return page("prepare.html", context, frames=place.frames)
+
+
+def _worked(place: Place, office: PersonsOffice, *, write: bool) -> MonthWork:
+    return MonthWork(office, "", (), write=write, beside=place.shared.pool.run)
 
 
 def _mark(month: PatientMonth) -> str:
@@ -279,7 +283,7 @@ async def _attest(place: Place, given: Mapping[str, str], form: Form | None) -> 
             record = await office.reader.read(place.patient)
             who = _who(office, place)
             _may(place, "attest", office, who)
-            decided = place.desk.decide(record.sources, record.withheld)
+            decided = await place.shared.pool.run(place.desk.decide, record.sources, record.withheld)
             decision = next((d for d, _ in decided.decisions if d.patient == place.patient), None)
             if decision is None:
                 raise told(409, "Nothing can be attested", "The record is merged or not readable.")

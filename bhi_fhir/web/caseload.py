@@ -200,10 +200,8 @@ async def listed(request: Request) -> Response:
     desk = acting.month_asked(shared, given.get("month"))
     chosen = Filter.read(given)
     today = shared.today()
-    rows, read_at = await asyncio.to_thread(_rows, caseload, desk, today)
-    wanted = chosen.choose(rows)
+    shown = await asyncio.to_thread(_listing, caseload, desk, today, chosen)
     at = number(given.get("page", "")) or 0
-    part = wanted[at * _PAGE : (at + 1) * _PAGE]
     await caseload.viewed(found, f"{_BASE} {desk.month}")
     context = {
         "title": "Caseload",
@@ -215,20 +213,41 @@ async def listed(request: Request) -> Response:
         "before": str(desk.month.shifted(-1)),
         "after": str(desk.month.shifted(1)) if desk.month.last_day < today else "",
         "days_left": (desk.month.last_day - today).days if desk.month.last_day >= today else None,
-        "rows": part,
-        "tally": {said: sum(r.status == status for r in rows) for status, said in STATUSES.items()},
-        "total": len(wanted),
+        "rows": shown.chosen[at * _PAGE : (at + 1) * _PAGE],
+        "tally": shown.tally,
+        "total": len(shown.chosen),
         "filter": chosen,
         "from_the_top": FROM_THE_TOP,
         "statuses": STATUSES,
-        "elements": sorted({name for r in rows for name in r.elements}),
-        "read_at": read_at,
+        "elements": shown.elements,
+        "read_at": shown.read_at,
         "zone": shared.site.zone,
         "address": _address(desk, chosen),
         "page": at,
-        "pages": -(-len(wanted) // _PAGE),
+        "pages": -(-len(shown.chosen) // _PAGE),
     }
     return page("caseload.html", context)
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """`chosen`: the rows that the filter lets through, in order; the rest is of all rows of the month."""
+
+    chosen: list[Row]
+    tally: dict[str, int]
+    elements: list[str]
+    read_at: datetime | None
+
+
+def _listing(caseload: Caseload, desk: Desk, today: date, chosen: Filter) -> _Listing:
+    """Blocks: a hospital has many rows, which are sorted and counted."""
+    rows, read_at = _rows(caseload, desk, today)
+    tally = {said: sum(r.status == status for r in rows) for status, said in STATUSES.items()}
+    return _Listing(chosen.choose(rows), tally, sorted({name for r in rows for name in r.elements}), read_at)
+
+
+def _sheet(caseload: Caseload, desk: Desk, today: date, chosen: Filter) -> str:
+    return as_csv(_listing(caseload, desk, today, chosen).chosen, desk.month, today)
 
 
 def _rows(caseload: Caseload, desk: Desk, today: date) -> tuple[list[Row], datetime | None]:
@@ -255,9 +274,9 @@ async def sheet(request: Request) -> Response:
     caseload, shared = of(request), service.of(request)
     found = await _let_in(request)
     desk = acting.month_asked(shared, request.query_params.get("month"))
-    rows, _ = await asyncio.to_thread(_rows, caseload, desk, shared.today())
+    chosen = Filter.read(dict(request.query_params))
+    text = await asyncio.to_thread(_sheet, caseload, desk, shared.today(), chosen)
     await caseload.viewed(found, f"{_BASE}/list.csv {desk.month}")
-    text = as_csv(Filter.read(dict(request.query_params)).choose(rows), desk.month, shared.today())
     headers = {"content-disposition": f'attachment; filename="caseload-{desk.month}.csv"'}
     return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
 
