@@ -28,7 +28,16 @@ from bhi_fhir.web import acting, service, session
 from bhi_fhir.web.acting import Act, Place
 from bhi_fhir.web.granted import EVERYTHING
 from bhi_fhir.web.kept import LastSync
-from bhi_fhir.web.launch import ATTEMPT, close_browser, failed, not_too_often, public_url, read_form, same_origin
+from bhi_fhir.web.launch import (
+    ATTEMPT,
+    close_browser,
+    failed,
+    goodbye,
+    not_too_often,
+    public_url,
+    read_form,
+    same_origin,
+)
 from bhi_fhir.web.oauth_client import Attempt, Client, SignInRefused
 from bhi_fhir.web.pages.html import page
 from bhi_fhir.web.pages.rows import FROM_THE_TOP, STATUSES, Filter, Row, as_csv, followed, number, row
@@ -172,8 +181,9 @@ async def logout(request: Request) -> Response:
     if found is not None:
         same_origin(request, found, form)
         await close_browser(request, caseload.sessions, secret)
-    answer = page("goodbye.html", {"title": "Signed out", "elsewhere": await _end_session(caseload)})
-    session.drop_secret(request, answer)
+    answer = page("goodbye.html", {**goodbye(found), "elsewhere": await _end_session(caseload)})
+    if found is not None:  # a form from elsewhere comes without our cookie and must not take it away
+        session.drop_secret(request, answer)
     return answer
 
 

@@ -249,7 +249,12 @@ async def logout(request: Request) -> Response:
         same_origin(request, found, form)
         await launches.sessions.close(found)
         await _revoked(launches, found.data)
-    return page("goodbye.html", {"title": "Signed out", "elsewhere": ""}, frames=frames(request))
+    return page("goodbye.html", {**goodbye(found), "elsewhere": ""}, frames=frames(request))
+
+
+def goodbye(found: session.Session | None) -> dict[str, Any]:
+    """What is said of the session that was closed, if one was."""
+    return {"title": "Signed out" if found else "Nobody is signed in here", "closed": found is not None}
 
 
 async def _revoked(launches: Launches, data: dict[str, Any]) -> None:
