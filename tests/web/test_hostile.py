@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from inside import CSRF, IDLE, PERSON, Inside, inside, launch_of
 from make_examples import MONTH
 
+from bhi_fhir.web.oauth_client import Client, Configuration
 from bhi_fhir.web.session import COOKIE, new_secret
 
 pytestmark = pytest.mark.server
@@ -218,3 +219,22 @@ def test_a_form_from_elsewhere_signs_nobody_out(within: Inside) -> None:
         assert "given back" not in answer.text
         assert "set-cookie" not in answer.headers
     assert within.get("/caseload").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "said", ['"x\\015\\012X-Injected: yes"', '"x\\073 Domain=example.org\\073 y"', "short", "x" * 44, f'"{"x" * 42}é"']
+)
+def test_a_cookie_that_is_none_of_ours_is_not_written_back(
+    within: Inside, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    async def answered(client: Client, base: str) -> Configuration:
+        return Configuration(authorization_endpoint="https://login.example.org/a", token_endpoint="https://x.example")
+
+    monkeypatch.setattr(Client, "server", answered)
+    cookie = [(b"cookie", f"{COOKIE}={said}".encode("latin-1"))]
+    for path in ("/launch", "/caseload/login"):
+        answer = within.http.get(path, headers=cookie)
+        (given,) = answer.headers.get_list("set-cookie")
+        assert answer.status_code == 302
+        assert re.match(rf"{COOKIE}=[A-Za-z0-9_-]{{43}}; Path=/; Secure; HttpOnly; SameSite=", given)
+        assert not {"x-injected", "domain"} & {*answer.headers.keys(), *given.lower().replace("=", " ").split()}
