@@ -28,7 +28,7 @@ from bhi_fhir.jobs.one_patient import decide_patient
 from bhi_fhir.jobs.people import Patient
 from bhi_fhir.jobs.telling import label
 from bhi_fhir.web import asked
-from bhi_fhir.web.launch import read_form, same_origin
+from bhi_fhir.web.forms import read_form, same_origin
 from bhi_fhir.web.pages import month as months
 from bhi_fhir.web.pages.course import ticks
 from bhi_fhir.web.pages.html import page

@@ -8,7 +8,6 @@ is decided from, for nobody learns here what they may not read there.
 from __future__ import annotations
 
 import hmac
-import math
 import os
 import re
 from collections.abc import Awaitable, Callable
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Literal
 
 from starlette.requests import Request
 
@@ -34,16 +34,25 @@ WHOLE_RECORD = ("system/Patient.r", *(f"system/{kind}.rs" for kind in sorted(SUB
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ANY = "*"
 _SHORTEST_KEY = 32
+TOO_OFTEN = "You call more often than the site allows."
+
+Kind = Literal["token", "caller"]
 
 
 @dataclass(frozen=True)
 class Caller:
-    """`name`: of site.toml, or the token's client. `issuer`, `token`: iss and jti of a token."""
+    """`name`: of site.toml ("caller"), or the token's client. `issuer`, `token`: iss and jti of a token."""
 
     name: str
     scopes: Scopes
     issuer: str = ""
     token: str = ""
+    kind: Kind = "caller"
+
+    @property
+    def known_as(self) -> str:
+        """To rates and in the log: a token's client may have the name of one of site.toml and is not the same."""
+        return f"{self.kind} {self.name}"
 
     @property
     def person(self) -> Person:
@@ -109,7 +118,8 @@ class Callers:
         name = next((str(claims[k]) for k in ("client_id", "azp", "sub") if claims.get(k)), "")
         if not name:
             raise _unknown("The token is refused: it names no client.", error="invalid_token")
-        return Caller(name[:200], _scopes(claims.get("scope")), str(claims["iss"]), str(claims.get("jti", "")))
+        jti = str(claims.get("jti", ""))
+        return Caller(name[:200], _scopes(claims.get("scope")), str(claims["iss"]), jti, kind="token")
 
     def _by_key(self, key: str) -> Caller:
         given, found = sha256(key.encode()).hexdigest(), None
@@ -139,10 +149,8 @@ def may(*scopes: str) -> Callable[[Request], Awaitable[Caller]]:
     async def caller(request: Request) -> Caller:
         callers: Callers = request.app.state.callers
         found = await callers.identify(request)
-        request.state.caller = _loggable(found.name)
-        if wait := await callers.rates.wait(found.name):
-            issue = Issue("throttled", "You call more often than the site allows.")
-            raise Problem(429, issue, headers={"Retry-After": str(math.ceil(wait))})
+        request.state.caller = _loggable(found.known_as)
+        await callers.rates.admit(found.known_as, TOO_OFTEN)
         if not found.scopes.cover(wanted):
             issue = Issue("forbidden", f"This needs the scopes {' '.join(scopes)}.")
             said = f'Bearer error="insufficient_scope", scope="{" ".join(scopes)}"'

@@ -26,33 +26,33 @@ from bhi_fhir.jobs.office import audit_of
 from bhi_fhir.settings import Caseload as Settings
 from bhi_fhir.web import acting, service, session
 from bhi_fhir.web.acting import Act, Place
+from bhi_fhir.web.forms import read_form, same_origin
 from bhi_fhir.web.granted import EVERYTHING
 from bhi_fhir.web.kept import LastSync
-from bhi_fhir.web.launch import (
-    ATTEMPT,
-    close_browser,
-    failed,
-    goodbye,
-    not_too_often,
-    public_url,
-    read_form,
-    same_origin,
-)
-from bhi_fhir.web.oauth_client import Attempt, Client, SignInRefused
+from bhi_fhir.web.oauth_client import Client, SignInRefused
 from bhi_fhir.web.pages.html import page
 from bhi_fhir.web.pages.rows import FROM_THE_TOP, STATUSES, Filter, Row, as_csv, followed, number, row
 from bhi_fhir.web.pages.shown import PageRoute, told
 from bhi_fhir.web.rates import Rates
 from bhi_fhir.web.session import Session, Sessions
 from bhi_fhir.web.signed_in import PersonsOffice, Reader
+from bhi_fhir.web.signing_in import (
+    CODE,
+    HOSPITAL,
+    begin,
+    begun,
+    close_browser,
+    failed,
+    goodbye,
+    not_too_often,
+    public_url,
+)
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _KIND = "caseload"
 _BASE = "/caseload"
-_ATTEMPT_LASTS = timedelta(minutes=10)
 _KEY = re.compile(r"[0-9a-f-]{36}")
-_CODE = re.compile(r"[!-~]{1,4000}")
 _PAGE = 50
 
 
@@ -121,25 +121,18 @@ async def login(request: Request) -> Response:
     try:
         server = await caseload.client.server(caseload.settings.issuer.rstrip("/"))
     except (ServerError, SignInRefused) as error:
-        raise failed(error) from None
-    attempt = Attempt.new()
-    secret = session.secret_of(request) or session.new_secret()
-    kept = {"nonce": attempt.nonce, "verifier": attempt.verifier, "caseload": True}
-    await caseload.sessions.open(ATTEMPT, secret, kept, _ATTEMPT_LASTS, name=attempt.state)
+        raise failed(error, HOSPITAL) from None
     scope = caseload.settings.scope or f"openid profile {caseload.settings.claim}"
-    answer = RedirectResponse(caseload.client.authorize_url(server, attempt, scope), 302)
-    session.set_secret(request, answer, secret)
-    return answer
+    return await begin(request, caseload.sessions, caseload.client, server, scope, {"caseload": True})
 
 
 @router.get(f"{_BASE}/callback")
 async def callback(request: Request) -> Response:
     caseload, query = of(request), request.query_params
-    secret, state = session.secret_of(request), query.get("state", "")
-    attempt = await caseload.sessions.take(ATTEMPT, state, secret) if state and secret else None
-    if attempt is None or "caseload" not in attempt.data:
+    attempt = await begun(request, caseload.sessions, "caseload")
+    if attempt is None:
         raise told(400, "This sign-in does not belong to this browser", "It was begun elsewhere, or used before.")
-    if query.get("error") or not _CODE.fullmatch(query.get("code", "")):
+    if query.get("error") or not CODE.fullmatch(query.get("code", "")):
         raise told(403, "You were not let in", "The sign-in was not completed.")
     try:
         server = await caseload.client.server(caseload.settings.issuer.rstrip("/"))
@@ -147,7 +140,7 @@ async def callback(request: Request) -> Response:
         grant = await caseload.client.redeem(server, query["code"], attempt.data["verifier"])
         claims = await caseload.client.claims(server, grant.id_token or "", attempt.data["nonce"])
     except (ServerError, SignInRefused) as error:
-        raise failed(error) from None
+        raise failed(error, HOSPITAL) from None
     groups = _groups(claims.get(caseload.settings.claim))
     if not groups & set(caseload.settings.may_view):
         raise told(
@@ -159,7 +152,7 @@ async def callback(request: Request) -> Response:
         "issuer": str(claims["iss"]),
         "token": str(claims.get("jti") or "")[:200],
     }
-    await close_browser(request, caseload.sessions, secret)
+    await close_browser(request, caseload.sessions, session.secret_of(request))
     secret = session.new_secret()
     data = {"person": said, "groups": sorted(groups), "csrf": secrets.token_urlsafe(32)}
     await caseload.sessions.open(_KIND, secret, data, caseload.idle)

@@ -8,7 +8,6 @@ a patient who is in no BHI program there is no card.
 from __future__ import annotations
 
 import asyncio
-import math
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -22,6 +21,7 @@ from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.office import audit_of
 from bhi_fhir.views.common import UNREADABLE
 from bhi_fhir.web import cds_cards, documents, logs, service
+from bhi_fhir.web.callers import TOO_OFTEN
 from bhi_fhir.web.cds_call import CdsCall, CdsFeedback
 from bhi_fhir.web.cds_callers import CdsCallers
 from bhi_fhir.web.kept import Kept, LastSync
@@ -162,9 +162,7 @@ async def _caller(found: Cds, request: Request) -> dict[str, Any]:
     except ServerError:
         raise _no_keys() from None
     request.state.caller = "cds client"
-    if wait := await request.app.state.callers.rates.wait(claims["iss"]):
-        issue = Issue("throttled", "You call more often than the site allows.")
-        raise Problem(429, issue, headers={"Retry-After": str(math.ceil(wait))})
+    await request.app.state.callers.rates.admit(f"EHR {claims['iss']}", TOO_OFTEN)
     return claims
 
 

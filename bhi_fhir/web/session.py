@@ -210,7 +210,7 @@ def _aware(moment: datetime) -> datetime:
 
 
 def secret_of(request: Request) -> str:
-    """ "" for what is none of ours: it is written back into a header, and a cookie may be quoted with anything in it."""
+    """ "" for what is none of ours: it is written back into a header, and a quoted cookie may hold anything."""
     said = request.cookies.get(COOKIE, "")
     return said if _SECRET.fullmatch(said) else ""
 

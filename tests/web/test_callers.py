@@ -368,3 +368,23 @@ def test_what_cannot_be_used_is_said_by_its_key(tmp_path: Path, extra: str, name
     with pytest.raises(SiteError) as refused:
         Callers.of(load_site(site(tmp_path, extra)), tmp_path, Rates(0))
     assert named in str(refused.value)
+
+
+def test_a_tokens_client_and_a_caller_of_the_same_name_are_two(issuer: tuple[Issuer, str], tmp_path: Path) -> None:
+    """They have a rate each, and the log tells them apart."""
+    digest = sha256(API_KEY.encode()).hexdigest()
+    (tmp_path / "engine.sha256").write_text(digest)
+    extra = f"""
+[serve]
+requests_per_minute = 2
+[serve.jwt]
+issuer = "{ISSUER}"
+audience = "{AUDIENCE}"
+jwks_url = "{issuer[1]}"
+[serve.callers.engine]
+scope = "{ALL}"
+key_file = "engine.sha256"
+"""
+    with served(tmp_path, extra, is_open=False) as client:
+        asked = [{"x-api-key": API_KEY}, {"x-api-key": API_KEY}, bearer(token()), bearer(token())]
+        assert [ask(client, **each).status_code for each in asked] == [400, 429, 400, 429]

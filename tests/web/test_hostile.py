@@ -197,10 +197,10 @@ def test_whoever_signs_out_of_the_list_leaves_nothing_open_and_no_token(
     asyncio.run(sessions.open("caseload", secret, {"person": PERSON, "groups": ["team"], "csrf": CSRF}, IDLE))
     given_back = []
 
-    async def revoked(launches: object, data: dict[str, str]) -> None:
+    async def revoked(client: object, data: dict[str, str]) -> None:
         given_back.append(data["access"])
 
-    monkeypatch.setattr("bhi_fhir.web.launch._revoked", revoked)
+    monkeypatch.setattr("bhi_fhir.web.signing_in.revoked", revoked)
     cookie = {"cookie": f"{COOKIE}={secret}"}
     assert within.http.get(f"/patient?at={launch}", headers=cookie).status_code == 200
     answer = within.http.post("/caseload/logout", data={"csrf": CSRF}, headers=cookie)
