@@ -27,7 +27,7 @@ from bhi_fhir.settings import Serve, Site
 from bhi_fhir.web.problems import Issue, Problem
 from bhi_fhir.web.rates import Rates
 from bhi_fhir.web.scopes import EVERYTHING, Scopes
-from bhi_fhir.web.tokens import Keys, Refusal, Tokens
+from bhi_fhir.web.tokens import PublicKeys, Refusal, Tokens
 
 API_KEY = "x-api-key"
 WHOLE_RECORD = ("system/Patient.r", *(f"system/{kind}.rs" for kind in sorted(SUBJECT)))
@@ -206,7 +206,7 @@ def _tokens(serve: Serve) -> Tokens | None:
     audience = chosen.audience or (f"{serve.public_url.rstrip('/')}/fhir" if serve.public_url else "")
     if not audience:
         raise SiteError("serve.jwt.audience is missing: what a token's aud must hold (or give serve.public_url)")
-    return Tokens(chosen, audience, Keys(chosen.jwks_url))
+    return Tokens(chosen, audience, PublicKeys(chosen.jwks_url, "[serve.jwt] jwks_url"))
 
 
 def _hash(name: str, caller: CallerSettings, folder: Path) -> str:

@@ -21,6 +21,7 @@ from starlette.responses import RedirectResponse, Response
 
 from bhi_fhir.audit import AuditLog, Person
 from bhi_fhir.errors import ServerError, SiteError
+from bhi_fhir.fhir.gate import is_safe
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.office import audit_of
 from bhi_fhir.settings import Caseload as Settings
@@ -74,7 +75,7 @@ class Caseload:
         chosen = site.caseload
         if not chosen.issuer:
             return None
-        if not chosen.issuer.startswith(("https://", "http://localhost", "http://127.0.0.1")):
+        if not is_safe(chosen.issuer):
             raise SiteError("caseload.issuer: give the https address of the sign-in (OpenID Connect)")
         if not chosen.may_view:
             raise SiteError("caseload.may_view is missing: the groups whose people may see the list")
@@ -83,6 +84,7 @@ class Caseload:
             chosen,
             f"{public_url(site)}{_BASE}/callback",
             "/.well-known/openid-configuration",
+            chosen.issuer,
         )
         return cls(client, chosen, sessions, last, rates, audit_of(desk))
 

@@ -24,7 +24,7 @@ from bhi_fhir.web.callers import WHOLE_RECORD, Callers
 from bhi_fhir.web.rates import Rates
 from bhi_fhir.web.scopes import Scopes
 from bhi_fhir.web.serve import may_start
-from bhi_fhir.web.tokens import Keys
+from bhi_fhir.web.tokens import PublicKeys
 
 ISSUER, AUDIENCE = "https://auth.example.org", "https://bhi.example.org/fhir"
 EC = ECKey.generate_key("P-384", {"kid": "ec", "use": "sig", "alg": "ES384"})
@@ -200,7 +200,7 @@ def test_an_unknown_key_is_fetched_once_and_then_not_again_so_soon(issuer: tuple
 
     known, url = issuer
     now = [1000.0]
-    keys = Keys(url, clock=lambda: now[0])
+    keys = PublicKeys(url, "[serve.jwt] jwks_url", clock=lambda: now[0])
 
     async def play() -> None:
         began = known.asked
