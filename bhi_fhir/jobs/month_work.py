@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -32,8 +34,8 @@ class PatientMonth:
     """One patient's month of a sync, as the ledger keeps it.
 
     `drafts` are FHIR JSON. `failed`: why the record could not be read or the drafts not be sent. `last_contact`: the
-    local day, "2026-03-04", of the last work with or for the patient up to the month's end; "" if there is none.
-    `scores`: (scale, local day, total) of complete screenings up to then, by day.
+    local day, "2026-03-04", of the last work with or for the patient when the record was read, also after the month;
+    "" if there is none. `scores`: (scale, local day, total) of complete screenings up to the month's end, by day.
     """
 
     patient: str
@@ -108,7 +110,7 @@ class MonthWork:
             drafts=tuple(each.content for each in wanted.drafts),
             remarks=(*drafts.remarks, *record.notes),
             set_aside=decided.set_aside,
-            last_contact=last_contact(chart, desk.month),
+            last_contact=last_contact(chart, desk.site.zone, self.office.now.astimezone(desk.site.zone).date()),
             scores=scores(chart, desk.month),
         )
         try:
@@ -158,7 +160,7 @@ _APART = frozenset({"administrative", "registry-tracking", "caseload-consultatio
 """Kinds of work that alone are no contact: nobody speaks with the patient or about a next step with others."""
 
 
-def last_contact(chart: Chart, month: ServiceMonth) -> str:
+def last_contact(chart: Chart, zone: ZoneInfo, until: date) -> str:
     """The day of the last finished work by a named person other than administrative staff; "" if there is none."""
     roles: dict[str, set[Role]] = {}
     for team in chart.teams:
@@ -167,7 +169,7 @@ def last_contact(chart: Chart, month: ServiceMonth) -> str:
                 roles.setdefault(member.person, set()).update(member.roles)
     clerks = {person for person, known in roles.items() if known == {Role.ADMINISTRATIVE}}
     days = [
-        local_day(each.when.earliest, month.zone)
+        local_day(each.when.earliest, zone)
         for each in chart.activities
         if each.state == "done"
         and each.when is not None
@@ -175,7 +177,7 @@ def last_contact(chart: Chart, month: ServiceMonth) -> str:
         and each.kinds - _APART
         and each.people - clerks
     ]
-    return str(max((day for day in days if day <= month.last_day), default=""))
+    return str(max((day for day in days if day <= until), default=""))
 
 
 def scores(chart: Chart, month: ServiceMonth) -> tuple[tuple[str, str, int], ...]:

@@ -114,11 +114,17 @@ def _steps(router: APIRouter, path: str, find: Find, act: Step) -> None:
     router.add_api_route(path, done, methods=["POST"])
 
 
+def months_shown(shared: Service) -> tuple[str, str]:
+    """The first and the last: the month that runs."""
+    now = ServiceMonth.parse(f"{shared.today():%Y-%m}", shared.site.zone)
+    return str(now.shifted(-BACK)), str(now)
+
+
 def month_asked(shared: Service, text: str | None) -> Desk:
     """The desk of the month that an address names, this one if none; Told for one that is not shown."""
-    now = ServiceMonth.parse(f"{shared.today():%Y-%m}", shared.site.zone)
-    wanted = asked.month(text or str(now))
-    if not str(now.shifted(-BACK)) <= wanted <= str(now):
+    first, last = months_shown(shared)
+    wanted = asked.month(text or last)
+    if not first <= wanted <= last:
         raise told(400, "This month is not shown", "Choose this month or one of the twelve before it.")
     return shared.desk_for(wanted)
 

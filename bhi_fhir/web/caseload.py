@@ -11,7 +11,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -35,6 +35,7 @@ from bhi_fhir.web.pages.html import page
 from bhi_fhir.web.pages.rows import FROM_THE_TOP, STATUSES, Filter, Row, as_csv, followed, number, row
 from bhi_fhir.web.pages.shown import PageRoute, told
 from bhi_fhir.web.rates import Rates
+from bhi_fhir.web.service import Service
 from bhi_fhir.web.session import Session, Sessions
 from bhi_fhir.web.signed_in import PersonsOffice, Reader
 from bhi_fhir.web.signing_in import (
@@ -54,6 +55,7 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 _KIND = "caseload"
 _BASE = "/caseload"
 _KEY = re.compile(r"[0-9a-f-]{36}")
+_MONTH = re.compile(r"20[0-9]{2}-[0-9]{2}")
 _PAGE = 50
 
 
@@ -125,7 +127,8 @@ async def login(request: Request) -> Response:
     except (ServerError, SignInRefused) as error:
         raise failed(error, HOSPITAL) from None
     scope = caseload.settings.scope or f"openid profile {caseload.settings.claim}"
-    return await begin(request, caseload.sessions, caseload.client, server, scope, {"caseload": True})
+    kept = {"caseload": True, "back": _asked(request.query_params)}
+    return await begin(request, caseload.sessions, caseload.client, server, scope, kept)
 
 
 @router.get(f"{_BASE}/callback")
@@ -158,7 +161,7 @@ async def callback(request: Request) -> Response:
     secret = session.new_secret()
     data = {"person": said, "groups": sorted(groups), "csrf": secrets.token_urlsafe(32)}
     await caseload.sessions.open(_KIND, secret, data, caseload.idle)
-    answer = RedirectResponse(_BASE, 303)
+    answer = RedirectResponse(_to(_BASE, attempt.data["back"]), 303)
     session.set_secret(request, answer, secret)
     return answer
 
@@ -200,16 +203,16 @@ async def listed(request: Request) -> Response:
     caseload, shared = of(request), service.of(request)
     found = await caseload.find(session.secret_of(request))
     if found is None:
-        return RedirectResponse(f"{_BASE}/login", 303)
+        return RedirectResponse(_to(f"{_BASE}/login", _asked(request.query_params)), 303)
     given = dict(request.query_params)
-    desk = acting.month_asked(shared, given.get("month"))
+    desk = await _desk(caseload, shared, given)
     chosen = Filter.read(given)
     today = shared.today()
     shown = await asyncio.to_thread(_listing, caseload, desk, today, chosen)
     at = number(given.get("page", "")) or 0
     await caseload.viewed(found, f"{_BASE} {desk.month}")
     context = {
-        "title": "Caseload",
+        "title": f"Caseload, {desk.month.first_day:%B %Y}",
         "site": shared.site.name,
         "person": found.data["person"]["name"],
         "csrf": found.data["csrf"],
@@ -232,6 +235,23 @@ async def listed(request: Request) -> Response:
         "pages": -(-len(shown.chosen) // _PAGE),
     }
     return page("caseload.html", context)
+
+
+async def _desk(caseload: Caseload, shared: Service, given: Mapping[str, str]) -> Desk:
+    """Of the month that is asked for, else of the newest that a sync has read."""
+    month = given.get("month") or await asyncio.to_thread(caseload.last.newest, *acting.months_shown(shared))
+    return acting.month_asked(shared, month)
+
+
+def _asked(given: Mapping[str, str]) -> str:
+    """Month, filter and page of an address as a query, so that a sign-in between loses none of them."""
+    month = given.get("month", "") if _MONTH.fullmatch(given.get("month", "")) else ""
+    said = {"month": month, **Filter.read(dict(given)).said, "page": number(given.get("page", ""))}
+    return urlencode({name: value for name, value in said.items() if value})
+
+
+def _to(path: str, query: str) -> str:
+    return f"{path}?{query}" if query else path
 
 
 @dataclass(frozen=True)
@@ -258,16 +278,13 @@ def _sheet(caseload: Caseload, desk: Desk, today: date, chosen: Filter) -> str:
 def _rows(caseload: Caseload, desk: Desk, today: date) -> tuple[list[Row], datetime | None]:
     """The rows of the last sync, and when it read the last of them."""
     found = caseload.last.months(str(desk.month), row)
-    as_of = min(today, desk.month.last_day)
     low = desk.rules.values["remission_below"]
-    return [followed(each, as_of, low) for each in found], max((each.read_at for each in found), default=None)
+    return [followed(each, today, low) for each in found], max((each.read_at for each in found), default=None)
 
 
 def _address(desk: Desk, chosen: Filter) -> Any:
-    given = {each.name: getattr(chosen, each.name) for each in fields(chosen)}
-
     def address(path: str = "", **more: object) -> str:
-        said = {"month": desk.month, **given, **more}
+        said = {"month": desk.month, **chosen.said, **more}
         query = {name: 1 if value is True else value for name, value in said.items() if value not in ("", None, False)}
         return f"{_BASE}{path}?{urlencode(query)}"
 
@@ -278,7 +295,7 @@ def _address(desk: Desk, chosen: Filter) -> Any:
 async def sheet(request: Request) -> Response:
     caseload, shared = of(request), service.of(request)
     found = await _let_in(request)
-    desk = acting.month_asked(shared, request.query_params.get("month"))
+    desk = await _desk(caseload, shared, request.query_params)
     chosen = Filter.read(dict(request.query_params))
     text = await asyncio.to_thread(_sheet, caseload, desk, shared.today(), chosen)
     await caseload.viewed(found, f"{_BASE}/list.csv {desk.month}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, timedelta
 
 from bhi_fhir.domain.decision import Candidate, Decision
@@ -110,7 +110,10 @@ def row(kept: Kept) -> Row:
 
 
 def followed(each: Row, as_of: date, low: int) -> Row:
-    """With contact and course as of a day. `low`: the score below which PHQ-9 and GAD-7 are in remission."""
+    """With contact and course as of the day on which the list is shown.
+
+    `low`: the score below which PHQ-9 and GAD-7 are in remission.
+    """
     said = each.last_contact
     return replace(
         each,
@@ -167,6 +170,13 @@ class Filter:
             sort=given.get("sort", "") if given.get("sort") in SORTS else "status",
             back=given.get("back") == "1",
         )
+
+    @property
+    def said(self) -> dict[str, str | int]:
+        """As an address has it: only what filters or sorts otherwise than by itself."""
+        chosen = {each.name: getattr(self, each.name) for each in fields(self)}
+        plain = {each.name: each.default for each in fields(self)}
+        return {name: 1 if value is True else value for name, value in chosen.items() if value != plain[name]}
 
     def choose(self, rows: Iterable[Row]) -> list[Row]:
         found = sorted(filter(self._fits, rows), key=_KEYS[self.sort])
