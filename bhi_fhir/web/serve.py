@@ -50,6 +50,7 @@ def serve(site: Path, overrides: Iterable[str], *, host: str, port: int, workers
             log_config=None,
             access_log=False,
             server_header=False,
+            ws="none",
             proxy_headers=False,  # whose request it is decides: nobody may say so
             timeout_graceful_shutdown=settings.time_limit_s,
             **tls,
