@@ -35,6 +35,7 @@ from joserfc.jwk import ECKey, RSAKey
 from bhi_fhir.errors import Unreachable, UsageError
 from bhi_fhir.fhir.exchange import error_code, exchange
 from bhi_fhir.fhir.gate import Gate, is_safe
+from bhi_fhir.fhir.scopes import covers
 
 BACKEND = "[fhir.auth]"
 """The table of site.toml whose credential this is, where no other is named."""
@@ -256,7 +257,7 @@ class BackendServices(httpx.Auth):
         if self.granted_scope is None:
             return ()
         granted = self.granted_scope.split()
-        return tuple(sorted(s for s in set(self._scope.split()) if not any(_covers(g, s) for g in granted)))
+        return tuple(sorted(s for s in set(self._scope.split()) if not any(covers(g, s) for g in granted)))
 
     async def _valid(self, refused: _Token | None) -> _Token:
         """A token that is not `refused` and still lives; whoever waits at the same time gets the same one."""
@@ -375,22 +376,3 @@ def _lifetime(said: object) -> float:
     except (ValueError, OverflowError):
         seconds = math.nan
     return min(seconds, LONGEST_S) if seconds > 0 else UNSAID_S
-
-
-_V1 = {"read": "rs", "write": "cud", "*": "cruds"}
-
-
-def _covers(granted: str, asked: str) -> bool:
-    """Whether a granted scope holds the asked one: `system/*.rs` holds `system/Encounter.read`."""
-    if granted == asked:
-        return True
-    given, wanted = _parts(granted), _parts(asked)
-    if given is None or wanted is None or given[0] != wanted[0] or given[1] not in {"*", wanted[1]}:
-        return False
-    return set(wanted[2]) <= set(given[2])
-
-
-def _parts(scope: str) -> tuple[str, str, str] | None:
-    """Context, type and letters of `system/Encounter.rs`; None where a query narrows it."""
-    found = re.fullmatch(r"(\w+)/([\w*]+)\.([a-z*]+)", scope)
-    return (found[1], found[2], _V1.get(found[3], found[3])) if found else None

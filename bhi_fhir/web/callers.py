@@ -21,12 +21,12 @@ from starlette.requests import Request
 
 from bhi_fhir.audit import Person
 from bhi_fhir.errors import ServerError, SiteError
+from bhi_fhir.fhir.scopes import EVERYTHING, Scopes
 from bhi_fhir.mapping.source import SUBJECT
 from bhi_fhir.settings import Caller as CallerSettings
 from bhi_fhir.settings import Serve, Site
 from bhi_fhir.web.problems import Issue, Problem
 from bhi_fhir.web.rates import Rates
-from bhi_fhir.web.scopes import EVERYTHING, Scopes
 from bhi_fhir.web.tokens import PublicKeys, Refusal, Tokens
 
 API_KEY = "x-api-key"
@@ -212,13 +212,15 @@ def _tokens(serve: Serve) -> Tokens | None:
 def _hash(name: str, caller: CallerSettings, folder: Path) -> str:
     """The SHA-256 of the caller's key; the output of `sha256sum` will do."""
     if caller.key_env:
-        text = os.environ.get(caller.key_env, "")
+        text, where = os.environ.get(caller.key_env, ""), f"key_env: the environment variable {caller.key_env}"
     else:
+        where = "key_file: the file"
         try:
             text = (folder / caller.key_file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             raise SiteError(f"serve.callers.{name}.key_file cannot be read") from None
     found = (text.split() or [""])[0].lower()
     if not _SHA256.fullmatch(found):
-        raise SiteError(f"serve.callers.{name}: the key's SHA-256 is missing, 64 hexadecimal digits")
+        said = "holds no SHA-256" if found else "is not set or empty"
+        raise SiteError(f"serve.callers.{name}.{where} {said}: give that of the key, 64 hexadecimal digits")
     return found

@@ -29,8 +29,10 @@ _REVOKING_S = 5.0
 def public_url(site: Site) -> str:
     """SiteError where browsers would not keep our cookie."""
     url = site.serve.public_url.rstrip("/")
-    if not url.startswith("https://"):
+    if not url:
         raise SiteError("serve.public_url is missing: the https address under which browsers reach the service")
+    if not url.startswith("https://"):
+        raise SiteError("serve.public_url: browsers keep our cookie under https only; give the https address")
     if url.count("/") != 2:
         raise SiteError("serve.public_url: the pages need an address without a path, such as https://bhi.example.org")
     return url

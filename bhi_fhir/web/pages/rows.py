@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, timedelta
 
+from bhi_fhir.delivery.folder import sheet
 from bhi_fhir.domain.decision import Candidate, Decision
 from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.jobs.explain_missing import ELEMENTS
@@ -210,17 +209,14 @@ _KEYS = {
 
 
 def as_csv(rows: Iterable[Row], month: ServiceMonth, today: date) -> str:
-    """For a spreadsheet: what would start a formula there is quoted."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, _COLUMNS)
-    writer.writeheader()
     left = max((month.last_day - today).days, 0)
-    for r in rows:
-        cells = (month, today, left, r.patient, r.who.name, r.who.born, r.who.number, r.said, r.codes, r.minutes,
-                 _or_empty(r.missing), r.next_code, "; ".join(r.elements), "due" if r.review_due else "", r.reason,
-                 r.last_contact, _or_empty(r.silent), r.not_improving)  # fmt: skip
-        writer.writerow({name: _harmless(str(cell)) for name, cell in zip(_COLUMNS, cells, strict=True)})
-    return out.getvalue()
+    cells = (
+        (month, today, left, r.patient, r.who.name, r.who.born, r.who.number, r.said, r.codes, r.minutes,
+         _or_empty(r.missing), r.next_code, "; ".join(r.elements), "due" if r.review_due else "", r.reason,
+         r.last_contact, _or_empty(r.silent), r.not_improving)
+        for r in rows
+    )  # fmt: skip
+    return sheet([_COLUMNS, *(tuple(map(str, each)) for each in cells)])
 
 
 _COLUMNS = (
@@ -231,7 +227,3 @@ _COLUMNS = (
 
 def _or_empty(number: int | None) -> int | str:
     return "" if number is None else number
-
-
-def _harmless(cell: str) -> str:
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
