@@ -97,7 +97,9 @@ class PrivateKey:
     `algorithm`: ES384 or RS384. Raises UsageError if the key does not fit it.
     """
 
-    def __init__(self, client_id: str, keys: Keys, algorithm: str, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, client_id: str, keys: PrivateKeys, algorithm: str, *, now: Callable[[], float] = time.time
+    ) -> None:
         if not client_id or not client_id.isprintable():
             raise UsageError(f"{keys.table} private_key_jwt: client_id is empty or holds a line break.")
         self.advice = f"check {keys.table} client_id, and that the server has the public key of `bhi-fhir jwks`"
@@ -122,7 +124,7 @@ class PrivateKey:
 
 
 @dataclass(frozen=True, repr=False)
-class Keys:
+class PrivateKeys:
     """The private keys of a site, each with a `kid`; the first signs, the others are still published.
 
     `table`: where in site.toml they are set up.
@@ -132,7 +134,7 @@ class Keys:
     table: str = BACKEND
 
     @classmethod
-    def read(cls, text: str, key_id: str = "", table: str = BACKEND) -> Keys:
+    def read(cls, text: str, key_id: str = "", table: str = BACKEND) -> PrivateKeys:
         """From PEM, a JWK or a JWKS. `key_id`: the first key's `kid`; "" is its own or its RFC 7638 thumbprint.
 
         Raises UsageError, without the content, for anything else: no key, a public one, one with a passphrase.

@@ -102,7 +102,7 @@ async def patient_view(request: Request) -> Response:
     if call.fhir_server and call.fhir_server.rstrip("/") not in ours:
         raise bad("conflict", "The chart is of another FHIR server than this site's.", status=412)
     desk = shared.desk_for(f"{shared.today():%Y-%m}")
-    shown = cds_cards.Desk(
+    board = cds_cards.Board(
         month=str(desk.month),
         last_day=desk.month.last_day,
         today=shared.today(),
@@ -116,21 +116,21 @@ async def patient_view(request: Request) -> Response:
     )
     try:
         async with asyncio.timeout_at(until):
-            cards = await asyncio.to_thread(_cards, found, patient, shown, person)
+            cards = await asyncio.to_thread(_cards, found, patient, board, person)
     except TimeoutError:
-        cards = [cds_cards.unknown(shown, "The answer would have come too late to wait for it.")]
+        cards = [cds_cards.unknown(board, "The answer would have come too late to wait for it.")]
     return JSONResponse({"cards": cards})
 
 
-def _cards(found: Cds, patient: str, shown: cds_cards.Desk, person: Person) -> list[dict[str, Any]]:
+def _cards(found: Cds, patient: str, board: cds_cards.Board, person: Person) -> list[dict[str, Any]]:
     """At most one. What is shown is in the audit first."""
-    kept: Kept | None = found.last.one(found.last.key(patient), shown.month)
+    kept: Kept | None = found.last.one(found.last.key(patient), board.month)
     if kept is None:
-        if not found.last.has_run(shown.month):
-            raise bad("incomplete", f"No sync of {shown.month} has run yet.", status=412)
+        if not found.last.has_run(board.month):
+            raise bad("incomplete", f"No sync of {board.month} has run yet.", status=412)
         return []
-    found.log.patient(patient, person).viewed(person, f"{_BASE}/{ID} {shown.month}")
-    return [cds_cards.card(shown, kept)]
+    found.log.patient(patient, person).viewed(person, f"{_BASE}/{ID} {board.month}")
+    return [cds_cards.card(board, kept)]
 
 
 @router.post(

@@ -25,7 +25,7 @@ import msgspec
 from bhi_fhir.errors import Refused, SiteError, Unreachable
 from bhi_fhir.fhir.exchange import error_code, exchange
 from bhi_fhir.fhir.gate import is_safe
-from bhi_fhir.fhir.oauth import ClientSecret, Credential, Keys, PrivateKey
+from bhi_fhir.fhir.oauth import ClientSecret, Credential, PrivateKey, PrivateKeys
 from bhi_fhir.settings import Jwt, SignIn
 from bhi_fhir.views.common import UNREADABLE
 from bhi_fhir.web.tokens import PublicKeys, Refusal, Tokens
@@ -141,7 +141,9 @@ class Client:
             case "client_secret":
                 return ClientSecret(chosen.client_id, self._secret(), table)
             case "private_key_jwt":
-                return PrivateKey(chosen.client_id, Keys.read(self._secret(), chosen.key_id, table), chosen.algorithm)
+                return PrivateKey(
+                    chosen.client_id, PrivateKeys.read(self._secret(), chosen.key_id, table), chosen.algorithm
+                )
 
     def _secret(self) -> str:
         if self.settings.secret_env and self.settings.secret_env in os.environ:
