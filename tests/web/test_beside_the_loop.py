@@ -11,6 +11,7 @@ from inside import Inside, inside
 
 from bhi_fhir.jobs import month_work
 from bhi_fhir.jobs.desk import Desk
+from bhi_fhir.jobs.patient_record import RecordReader
 from bhi_fhir.web import caseload
 from bhi_fhir.web.pages import month
 from bhi_fhir.web.pages.rows import Filter
@@ -39,6 +40,7 @@ def worked(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
 
         monkeypatch.setattr(owner, name, seen)
 
+    watch(RecordReader, "_named")
     watch(Desk, "decide")
     watch(month_work, "draft")
     watch(month_work, "delivery_drafts")
@@ -55,7 +57,8 @@ def test_a_months_page_and_its_forms_compute_beside_the_loop(within: Inside, wor
         ("/patient/attest", {"requirement": "brief-intervention"}),
     ):
         assert within.get(path, at=within.launch, **more).status_code == 200
-    assert worked.keys() == {"decide", "draft", "delivery_drafts", "shown"}
+    assert worked.keys() == {"_named", "decide", "draft", "delivery_drafts", "shown"}
+    assert worked.pop("_named") - {""}  # whom the few people name is looked up at once
     assert not [name for name, threads in worked.items() if "" in threads]
 
 

@@ -16,8 +16,10 @@ from served import running
 
 from bhi_fhir.delivery import tables
 from bhi_fhir.delivery.seal import Seal
+from bhi_fhir.errors import Unreachable
 from bhi_fhir.web.app import create_app
 from bhi_fhir.web.caseload import Caseload
+from bhi_fhir.web.oauth_client import Client, SignInRefused
 
 pytestmark = pytest.mark.server
 STEMS = ("cocm-first-month-in-order", "cocm-one-minute-short", "brief-intervention-not-documented",
@@ -55,6 +57,27 @@ def test_month_and_filter_survive_the_way_to_the_sign_in(within: Inside) -> None
     assert there.headers["location"] == "/caseload/login?month=2026-09&status=billable&silent=7&back=1&page=2"
     nothing = within.http.get("/caseload?month=x&status=x&sort=status&page=-1")
     assert nothing.headers["location"] == "/caseload/login"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (Unreachable("away"), 503, "The hospital&#39;s sign-in does not answer"),
+        (SignInRefused("no", "invalid_grant"), 400, "Open the caseload again."),
+        (SignInRefused("no"), 403, "The hospital&#39;s sign-in cannot be trusted"),
+    ],
+)
+def test_a_sign_in_of_the_hospital_that_fails_is_not_told_as_the_ehrs(
+    within: Inside, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, said: str
+) -> None:
+    async def fails(client: Client, base: str) -> None:
+        raise error
+
+    monkeypatch.setattr(Client, "server", fails)
+    answer = within.http.get("/caseload/login")
+    assert answer.status_code == status
+    assert said in answer.text
+    assert "EHR" not in answer.text
 
 
 def test_people_are_named_on_the_list_and_in_the_sheet(within: Inside) -> None:
