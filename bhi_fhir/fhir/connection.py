@@ -82,7 +82,7 @@ def tls_context(ca_file: str = "", client_certificate: str = "", client_key: str
     if client_certificate:
         try:
             # A key with a passphrase would make OpenSSL ask on the terminal.
-            context.load_cert_chain(client_certificate, client_key or None, password=_no_passphrase)
+            context.load_cert_chain(client_certificate, client_key or None, password=no_passphrase)
         except (OSError, ValueError) as error:
             raise UsageError(
                 f"[fhir] client_certificate or client_key cannot be read as PEM, or they do not match ({_why(error)})."
@@ -92,7 +92,8 @@ def tls_context(ca_file: str = "", client_certificate: str = "", client_key: str
     return context
 
 
-def _no_passphrase() -> str:
+def no_passphrase() -> str:
+    """What OpenSSL is told instead of asking on the terminal."""
     raise ValueError("the key has a passphrase")
 
 

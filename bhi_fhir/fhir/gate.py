@@ -41,10 +41,7 @@ class _Place:
 
     @property
     def loopback(self) -> bool:
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_this_machine(self.host)
 
 
 class Gate:
@@ -106,6 +103,14 @@ def is_safe(url: str) -> bool:
     if place is None or not _can_be_requested(place.origin):
         return False
     return place.scheme == "https" or place.loopback
+
+
+def is_this_machine(host: str) -> bool:
+    """Of a name or an address without port; an IPv6 address without brackets."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def is_loopback(url: str) -> bool:

@@ -35,6 +35,10 @@ from joserfc.jwk import ECKey, RSAKey
 from bhi_fhir.errors import Unreachable, UsageError
 from bhi_fhir.fhir.exchange import error_code, exchange
 from bhi_fhir.fhir.gate import Gate, is_safe
+from bhi_fhir.fhir.scopes import covers
+
+BACKEND = "[fhir.auth]"
+"""The table of site.toml whose credential this is, where no other is named."""
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_S = 240
@@ -69,14 +73,13 @@ class Credential(Protocol):
 class ClientSecret:
     """A shared secret: by HTTP Basic, or in the form where the server advertises only that.
 
-    Raises UsageError if a part is empty or holds a line break.
+    `table`: where in site.toml it is set up. Raises UsageError if a part is empty or holds a line break.
     """
 
-    advice = "check [fhir.auth] client_id and the secret"
-
-    def __init__(self, client_id: str, secret: str) -> None:
+    def __init__(self, client_id: str, secret: str, table: str = BACKEND) -> None:
         if not client_id or not secret or not (client_id + secret).isprintable():
-            raise UsageError("[fhir.auth] client_secret: client_id or secret is empty or holds a line break.")
+            raise UsageError(f"{table} client_secret: client_id or secret is empty or holds a line break.")
+        self.advice = f"check {table} client_id and the secret"
         self._client_id = client_id
         self._secret = secret
 
@@ -94,11 +97,12 @@ class PrivateKey:
     `algorithm`: ES384 or RS384. Raises UsageError if the key does not fit it.
     """
 
-    advice = "check [fhir.auth] client_id, and that the server has the public key of `bhi-fhir jwks`"
-
-    def __init__(self, client_id: str, keys: Keys, algorithm: str, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, client_id: str, keys: PrivateKeys, algorithm: str, *, now: Callable[[], float] = time.time
+    ) -> None:
         if not client_id or not client_id.isprintable():
-            raise UsageError("[fhir.auth] private_key_jwt: client_id is empty or holds a line break.")
+            raise UsageError(f"{keys.table} private_key_jwt: client_id is empty or holds a line break.")
+        self.advice = f"check {keys.table} client_id, and that the server has the public key of `bhi-fhir jwks`"
         keys.first_signs(algorithm)
         self._client_id = client_id
         self._keys = keys
@@ -120,13 +124,17 @@ class PrivateKey:
 
 
 @dataclass(frozen=True, repr=False)
-class Keys:
-    """The private keys of a site, each with a `kid`; the first signs, the others are still published."""
+class PrivateKeys:
+    """The private keys of a site, each with a `kid`; the first signs, the others are still published.
+
+    `table`: where in site.toml they are set up.
+    """
 
     keys: tuple[RSAKey | ECKey, ...]
+    table: str = BACKEND
 
     @classmethod
-    def read(cls, text: str, key_id: str = "") -> Keys:
+    def read(cls, text: str, key_id: str = "", table: str = BACKEND) -> PrivateKeys:
         """From PEM, a JWK or a JWKS. `key_id`: the first key's `kid`; "" is its own or its RFC 7638 thumbprint.
 
         Raises UsageError, without the content, for anything else: no key, a public one, one with a passphrase.
@@ -138,10 +146,10 @@ class Keys:
             else:
                 keys = [_from_pem(text)]
         except (JoseError, UnsupportedAlgorithm, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            raise UsageError("[fhir.auth] the private key is no readable PEM, JWK or JWKS.") from None
+            raise UsageError(f"{table} the private key is no readable PEM, JWK or JWKS.") from None
         if not keys or not all(key.is_private for key in keys):
-            raise UsageError("[fhir.auth] the key file holds a key that is not private.")
-        return cls(tuple(_named(key, key_id if i == 0 else "") for i, key in enumerate(keys)))
+            raise UsageError(f"{table} the key file holds a key that is not private.")
+        return cls(tuple(_named(key, key_id if i == 0 else "") for i, key in enumerate(keys)), table)
 
     def first_signs(self, algorithm: str) -> None:
         """Raises UsageError if the first key cannot sign by this algorithm."""
@@ -153,7 +161,7 @@ class Keys:
             fits = isinstance(key, ECKey) and key.curve_name == "P-384"
             needs = "an elliptic-curve key on P-384"
         if not fits:
-            raise UsageError(f"[fhir.auth] algorithm = {algorithm} needs {needs}.")
+            raise UsageError(f"{self.table} algorithm = {algorithm} needs {needs}.")
 
     def public(self) -> dict[str, list[dict[str, Any]]]:
         """The JWKS to publish: public parts only."""
@@ -251,7 +259,7 @@ class BackendServices(httpx.Auth):
         if self.granted_scope is None:
             return ()
         granted = self.granted_scope.split()
-        return tuple(sorted(s for s in set(self._scope.split()) if not any(_covers(g, s) for g in granted)))
+        return tuple(sorted(s for s in set(self._scope.split()) if not any(covers(g, s) for g in granted)))
 
     async def _valid(self, refused: _Token | None) -> _Token:
         """A token that is not `refused` and still lives; whoever waits at the same time gets the same one."""
@@ -370,22 +378,3 @@ def _lifetime(said: object) -> float:
     except (ValueError, OverflowError):
         seconds = math.nan
     return min(seconds, LONGEST_S) if seconds > 0 else UNSAID_S
-
-
-_V1 = {"read": "rs", "write": "cud", "*": "cruds"}
-
-
-def _covers(granted: str, asked: str) -> bool:
-    """Whether a granted scope holds the asked one: `system/*.rs` holds `system/Encounter.read`."""
-    if granted == asked:
-        return True
-    given, wanted = _parts(granted), _parts(asked)
-    if given is None or wanted is None or given[0] != wanted[0] or given[1] not in {"*", wanted[1]}:
-        return False
-    return set(wanted[2]) <= set(given[2])
-
-
-def _parts(scope: str) -> tuple[str, str, str] | None:
-    """Context, type and letters of `system/Encounter.rs`; None where a query narrows it."""
-    found = re.fullmatch(r"(\w+)/([\w*]+)\.([a-z*]+)", scope)
-    return (found[1], found[2], _V1.get(found[3], found[3])) if found else None

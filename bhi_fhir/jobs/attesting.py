@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Sequence
@@ -82,7 +83,7 @@ async def still_attested(
         if now == each.basis:
             holding.append(said)
         else:
-            ledger.lapse(each.id, "the record that it rests on has changed")
+            await asyncio.to_thread(ledger.lapse, each.id, "the record that it rests on has changed")
             lapsed.append(f"the attestation of {said.requirement} by {said.by} lapsed: the record has changed")
     return tuple(holding), tuple(lapsed)
 

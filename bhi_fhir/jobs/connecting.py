@@ -11,7 +11,7 @@ import httpx
 
 from bhi_fhir.errors import SiteError
 from bhi_fhir.fhir.connection import Connection, basic, bearer, tls_context
-from bhi_fhir.fhir.oauth import BackendServices, ClientSecret, Credential, Keys, PrivateKey
+from bhi_fhir.fhir.oauth import BackendServices, ClientSecret, Credential, PrivateKey, PrivateKeys
 from bhi_fhir.settings import Fhir, FhirAuth, Site
 
 
@@ -43,7 +43,7 @@ def public_jwks(site: Site) -> dict[str, list[dict[str, Any]]]:
     auth = site.fhir.auth
     if auth.kind != "private_key_jwt":
         raise SiteError("fhir.auth.kind is not private_key_jwt: there is no public key to show")
-    keys = Keys.read(_secret(auth), auth.key_id)
+    keys = PrivateKeys.read(_secret(auth), auth.key_id)
     keys.first_signs(auth.algorithm)
     return keys.public()
 
@@ -61,7 +61,7 @@ def _authorisation(fhir: Fhir, tls: ssl.SSLContext | None) -> httpx.Auth | None:
         case "client_secret":
             credential = ClientSecret(auth.client_id, _secret(auth))
         case "private_key_jwt":
-            credential = PrivateKey(auth.client_id, Keys.read(_secret(auth), auth.key_id), auth.algorithm)
+            credential = PrivateKey(auth.client_id, PrivateKeys.read(_secret(auth), auth.key_id), auth.algorithm)
     return BackendServices(
         fhir.base_url,
         credential,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from bhi_fhir.delivery.delivered import Delivered
 from bhi_fhir.delivery.hand import Wanted
+from bhi_fhir.delivery.line import Draft
 from bhi_fhir.delivery.settle import foresee, settle
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import Chart, Role, SetAside
@@ -17,9 +20,10 @@ from bhi_fhir.drafts.identity import SYSTEM
 from bhi_fhir.drafts.models import PatientDrafts, draft
 from bhi_fhir.errors import ServerError
 from bhi_fhir.jobs.attesting import still_attested, with_attestations
-from bhi_fhir.jobs.desk import Desk
+from bhi_fhir.jobs.desk import Decided, Desk
 from bhi_fhir.jobs.drafting import delivery_drafts
 from bhi_fhir.jobs.office import Office
+from bhi_fhir.jobs.one_patient import Beside, at_once
 from bhi_fhir.jobs.patient_record import ServerRecord
 from bhi_fhir.jobs.people import NOBODY, Names
 from bhi_fhir.mapping.source import Source
@@ -31,8 +35,8 @@ class PatientMonth:
     """One patient's month of a sync, as the ledger keeps it.
 
     `drafts` are FHIR JSON. `failed`: why the record could not be read or the drafts not be sent. `last_contact`: the
-    local day, "2026-03-04", of the last work with or for the patient up to the month's end; "" if there is none.
-    `scores`: (scale, local day, total) of complete screenings up to then, by day.
+    local day, "2026-03-04", of the last work with or for the patient when the record was read, also after the month;
+    "" if there is none. `scores`: (scale, local day, total) of complete screenings up to the month's end, by day.
     """
 
     patient: str
@@ -49,12 +53,13 @@ class PatientMonth:
 
 @dataclass
 class MonthWork:
-    """`earlier`: the months before that were delivered and are looked at again."""
+    """`earlier`: the months before that were delivered and are looked at again. `beside`: runs what only computes."""
 
     office: Office
     run: str
     earlier: tuple[str, ...]
     write: bool
+    beside: Beside = at_once
 
     async def patient(self, patient: str) -> tuple[PatientMonth, list[PatientMonth]]:
         """This month, and the earlier ones in which something moved; a server's failure costs this patient only."""
@@ -81,7 +86,7 @@ class MonthWork:
     async def month(self, desk: Desk, record: ServerRecord) -> PatientMonth:
         """One month of a record that was read: decided, and delivered or foreseen."""
         month = str(desk.month)
-        decided = desk.decide(record.sources, record.withheld)
+        decided: Decided = await self.beside(desk.decide, record.sources, record.withheld)
         known_as = {record.patient, *record.also}
         mine = [(d, c) for d, c in decided.decisions if d.patient in known_as]
         if not mine:
@@ -90,12 +95,12 @@ class MonthWork:
             )
         decision, chart = await self._vouched(desk, *mine[0])
         patient = decision.patient  # of merged records the one that stands
-        drafts = draft(decision, chart, self.office.run_of(desk))
+        drafts, charges = await self.beside(self._drafted, desk, decision, chart)
         wanted = Wanted(
             patient,
             month,
-            drafts=delivery_drafts(drafts, decision),
-            standing=await self._without_ours(desk, record),
+            drafts=charges,
+            standing=await self.beside(self._without_ours, desk, record),
             evidence=drafts.evidence,
             whole=not decision.withheld and not desk.rules.unverified,
         )
@@ -106,7 +111,7 @@ class MonthWork:
             drafts=tuple(each.content for each in wanted.drafts),
             remarks=(*drafts.remarks, *record.notes),
             set_aside=decided.set_aside,
-            last_contact=last_contact(chart, desk.month),
+            last_contact=last_contact(chart, desk.site.zone, self.office.now.astimezone(desk.site.zone).date()),
             scores=scores(chart, desk.month),
         )
         try:
@@ -133,9 +138,14 @@ class MonthWork:
         if not attested:
             return decision, chart
         holding, lapsed = await still_attested(office.client, office.ledger, decision, attested)
-        return with_attestations(desk, chart, holding, lapsed)
+        vouched: tuple[Decision, Chart] = await self.beside(with_attestations, desk, chart, holding, lapsed)
+        return vouched
 
-    async def _without_ours(self, desk: Desk, record: ServerRecord) -> list[Any]:
+    def _drafted(self, desk: Desk, decision: Decision, chart: Chart) -> tuple[PatientDrafts, tuple[Draft, ...]]:
+        drafts = draft(decision, chart, self.office.run_of(desk))
+        return drafts, delivery_drafts(drafts, decision)
+
+    def _without_ours(self, desk: Desk, record: ServerRecord) -> list[Draft]:
         """What the record supports when our own drafts that a person moved on are left out of it."""
         moved_on = [source for source in record.sources if _is_ours(source)]
         if not moved_on:
@@ -143,8 +153,7 @@ class MonthWork:
         bare = desk.decide([s for s in record.sources if s not in moved_on], record.withheld)
         for decision, chart in bare.decisions:
             if decision.patient in (record.patient, *record.also):
-                drafts: PatientDrafts = draft(decision, chart, self.office.run_of(desk))
-                return list(delivery_drafts(drafts, decision))
+                return list(self._drafted(desk, decision, chart)[1])
         return []
 
 
@@ -152,7 +161,7 @@ _APART = frozenset({"administrative", "registry-tracking", "caseload-consultatio
 """Kinds of work that alone are no contact: nobody speaks with the patient or about a next step with others."""
 
 
-def last_contact(chart: Chart, month: ServiceMonth) -> str:
+def last_contact(chart: Chart, zone: ZoneInfo, until: date) -> str:
     """The day of the last finished work by a named person other than administrative staff; "" if there is none."""
     roles: dict[str, set[Role]] = {}
     for team in chart.teams:
@@ -161,7 +170,7 @@ def last_contact(chart: Chart, month: ServiceMonth) -> str:
                 roles.setdefault(member.person, set()).update(member.roles)
     clerks = {person for person, known in roles.items() if known == {Role.ADMINISTRATIVE}}
     days = [
-        local_day(each.when.earliest, month.zone)
+        local_day(each.when.earliest, zone)
         for each in chart.activities
         if each.state == "done"
         and each.when is not None
@@ -169,7 +178,7 @@ def last_contact(chart: Chart, month: ServiceMonth) -> str:
         and each.kinds - _APART
         and each.people - clerks
     ]
-    return str(max((day for day in days if day <= month.last_day), default=""))
+    return str(max((day for day in days if day <= until), default=""))
 
 
 def scores(chart: Chart, month: ServiceMonth) -> tuple[tuple[str, str, int], ...]:

@@ -18,6 +18,11 @@ Beside = Callable[..., Awaitable[Any]]
 """Runs a call where it does not hold up the event loop."""
 
 
+async def at_once(call: Callable[..., Any], *args: Any) -> Any:
+    """For a loop on which nobody else waits."""
+    return call(*args)
+
+
 async def decide_patient(office: Office, patient: str, beside: Beside) -> Evaluation:
     """The month of the office's desk as a sync would decide it, with what people vouch for.
 

@@ -28,7 +28,7 @@ from bhi_fhir.jobs.one_patient import decide_patient
 from bhi_fhir.jobs.people import Patient
 from bhi_fhir.jobs.telling import label
 from bhi_fhir.web import asked
-from bhi_fhir.web.launch import read_form, same_origin
+from bhi_fhir.web.forms import read_form, same_origin
 from bhi_fhir.web.pages import month as months
 from bhi_fhir.web.pages.course import ticks
 from bhi_fhir.web.pages.html import page
@@ -114,11 +114,17 @@ def _steps(router: APIRouter, path: str, find: Find, act: Step) -> None:
     router.add_api_route(path, done, methods=["POST"])
 
 
+def months_shown(shared: Service) -> tuple[str, str]:
+    """The first and the last: the month that runs."""
+    now = ServiceMonth.parse(f"{shared.today():%Y-%m}", shared.site.zone)
+    return str(now.shifted(-BACK)), str(now)
+
+
 def month_asked(shared: Service, text: str | None) -> Desk:
     """The desk of the month that an address names, this one if none; Told for one that is not shown."""
-    now = ServiceMonth.parse(f"{shared.today():%Y-%m}", shared.site.zone)
-    wanted = asked.month(text or str(now))
-    if not str(now.shifted(-BACK)) <= wanted <= str(now):
+    first, last = months_shown(shared)
+    wanted = asked.month(text or last)
+    if not first <= wanted <= last:
         raise told(400, "This month is not shown", "Choose this month or one of the twelve before it.")
     return shared.desk_for(wanted)
 
@@ -196,7 +202,7 @@ async def show(place: Place) -> Response:
         context = {
             **_context(place, who, office),
             "title": "Behavioral health integration",
-            "shown": months.shown(done, place.shared.today(), office.reader.names),
+            "shown": await place.shared.pool.run(months.shown, done, place.shared.today(), office.reader.names),
             "set_aside": len(done.set_aside),
             "drafts": months.drafts(lines),
             "ticks": ticks,
@@ -215,10 +221,10 @@ async def _prepare(place: Place, given: Mapping[str, str], form: Form | None) ->
             record = await office.reader.read(place.patient)
             who = _who(office, place)
             _may(place, "prepare", office, who)
-            foreseen = await MonthWork(office, "", (), write=False).month(place.desk, record)
+            foreseen = await _worked(place, office, write=False).month(place.desk, record)
             if form is not None:
                 _same(form, who, _mark(foreseen))
-                foreseen = await MonthWork(office, "", (), write=True).month(place.desk, record)
+                foreseen = await _worked(place, office, write=True).month(place.desk, record)
             await office.to_thread(audit.viewed, office.person, f"{place.base}/prepare {place.month}")
         context = {
             **_context(place, who, office),
@@ -230,6 +236,10 @@ async def _prepare(place: Place, given: Mapping[str, str], form: Form | None) ->
             "mark": _mark(foreseen),
         }
     return page("prepare.html", context, frames=place.frames)
+
+
+def _worked(place: Place, office: PersonsOffice, *, write: bool) -> MonthWork:
+    return MonthWork(office, "", (), write=write, beside=place.shared.pool.run)
 
 
 def _mark(month: PatientMonth) -> str:
@@ -279,7 +289,7 @@ async def _attest(place: Place, given: Mapping[str, str], form: Form | None) -> 
             record = await office.reader.read(place.patient)
             who = _who(office, place)
             _may(place, "attest", office, who)
-            decided = place.desk.decide(record.sources, record.withheld)
+            decided = await place.shared.pool.run(place.desk.decide, record.sources, record.withheld)
             decision = next((d for d, _ in decided.decisions if d.patient == place.patient), None)
             if decision is None:
                 raise told(409, "Nothing can be attested", "The record is merged or not readable.")

@@ -8,7 +8,6 @@ is decided from, for nobody learns here what they may not read there.
 from __future__ import annotations
 
 import hmac
-import math
 import os
 import re
 from collections.abc import Awaitable, Callable
@@ -16,34 +15,44 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Literal
 
 from starlette.requests import Request
 
 from bhi_fhir.audit import Person
 from bhi_fhir.errors import ServerError, SiteError
+from bhi_fhir.fhir.scopes import EVERYTHING, Scopes
 from bhi_fhir.mapping.source import SUBJECT
 from bhi_fhir.settings import Caller as CallerSettings
 from bhi_fhir.settings import Serve, Site
 from bhi_fhir.web.problems import Issue, Problem
 from bhi_fhir.web.rates import Rates
-from bhi_fhir.web.scopes import EVERYTHING, Scopes
-from bhi_fhir.web.tokens import Keys, Refusal, Tokens
+from bhi_fhir.web.tokens import PublicKeys, Refusal, Tokens
 
 API_KEY = "x-api-key"
 WHOLE_RECORD = ("system/Patient.r", *(f"system/{kind}.rs" for kind in sorted(SUBJECT)))
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ANY = "*"
 _SHORTEST_KEY = 32
+TOO_OFTEN = "You call more often than the site allows."
+
+Kind = Literal["token", "caller"]
 
 
 @dataclass(frozen=True)
 class Caller:
-    """`name`: of site.toml, or the token's client. `issuer`, `token`: iss and jti of a token."""
+    """`name`: of site.toml ("caller"), or the token's client. `issuer`, `token`: iss and jti of a token."""
 
     name: str
     scopes: Scopes
     issuer: str = ""
     token: str = ""
+    kind: Kind = "caller"
+
+    @property
+    def known_as(self) -> str:
+        """To rates and in the log: a token's client may have the name of one of site.toml and is not the same."""
+        return f"{self.kind} {self.name}"
 
     @property
     def person(self) -> Person:
@@ -109,7 +118,8 @@ class Callers:
         name = next((str(claims[k]) for k in ("client_id", "azp", "sub") if claims.get(k)), "")
         if not name:
             raise _unknown("The token is refused: it names no client.", error="invalid_token")
-        return Caller(name[:200], _scopes(claims.get("scope")), str(claims["iss"]), str(claims.get("jti", "")))
+        jti = str(claims.get("jti", ""))
+        return Caller(name[:200], _scopes(claims.get("scope")), str(claims["iss"]), jti, kind="token")
 
     def _by_key(self, key: str) -> Caller:
         given, found = sha256(key.encode()).hexdigest(), None
@@ -139,10 +149,8 @@ def may(*scopes: str) -> Callable[[Request], Awaitable[Caller]]:
     async def caller(request: Request) -> Caller:
         callers: Callers = request.app.state.callers
         found = await callers.identify(request)
-        request.state.caller = _loggable(found.name)
-        if wait := await callers.rates.wait(found.name):
-            issue = Issue("throttled", "You call more often than the site allows.")
-            raise Problem(429, issue, headers={"Retry-After": str(math.ceil(wait))})
+        request.state.caller = _loggable(found.known_as)
+        await callers.rates.admit(found.known_as, TOO_OFTEN)
         if not found.scopes.cover(wanted):
             issue = Issue("forbidden", f"This needs the scopes {' '.join(scopes)}.")
             said = f'Bearer error="insufficient_scope", scope="{" ".join(scopes)}"'
@@ -198,19 +206,21 @@ def _tokens(serve: Serve) -> Tokens | None:
     audience = chosen.audience or (f"{serve.public_url.rstrip('/')}/fhir" if serve.public_url else "")
     if not audience:
         raise SiteError("serve.jwt.audience is missing: what a token's aud must hold (or give serve.public_url)")
-    return Tokens(chosen, audience, Keys(chosen.jwks_url))
+    return Tokens(chosen, audience, PublicKeys(chosen.jwks_url, "[serve.jwt] jwks_url"))
 
 
 def _hash(name: str, caller: CallerSettings, folder: Path) -> str:
     """The SHA-256 of the caller's key; the output of `sha256sum` will do."""
     if caller.key_env:
-        text = os.environ.get(caller.key_env, "")
+        text, where = os.environ.get(caller.key_env, ""), f"key_env: the environment variable {caller.key_env}"
     else:
+        where = "key_file: the file"
         try:
             text = (folder / caller.key_file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             raise SiteError(f"serve.callers.{name}.key_file cannot be read") from None
     found = (text.split() or [""])[0].lower()
     if not _SHA256.fullmatch(found):
-        raise SiteError(f"serve.callers.{name}: the key's SHA-256 is missing, 64 hexadecimal digits")
+        said = "holds no SHA-256" if found else "is not set or empty"
+        raise SiteError(f"serve.callers.{name}.{where} {said}: give that of the key, 64 hexadecimal digits")
     return found

@@ -11,7 +11,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -21,29 +21,41 @@ from starlette.responses import RedirectResponse, Response
 
 from bhi_fhir.audit import AuditLog, Person
 from bhi_fhir.errors import ServerError, SiteError
+from bhi_fhir.fhir.gate import is_safe
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.office import audit_of
 from bhi_fhir.settings import Caseload as Settings
 from bhi_fhir.web import acting, service, session
 from bhi_fhir.web.acting import Act, Place
+from bhi_fhir.web.forms import read_form, same_origin
 from bhi_fhir.web.granted import EVERYTHING
 from bhi_fhir.web.kept import LastSync
-from bhi_fhir.web.launch import ATTEMPT, close_browser, failed, not_too_often, public_url, read_form, same_origin
-from bhi_fhir.web.oauth_client import Attempt, Client, SignInRefused
+from bhi_fhir.web.oauth_client import Client, SignInRefused
 from bhi_fhir.web.pages.html import page
 from bhi_fhir.web.pages.rows import FROM_THE_TOP, STATUSES, Filter, Row, as_csv, followed, number, row
 from bhi_fhir.web.pages.shown import PageRoute, told
 from bhi_fhir.web.rates import Rates
+from bhi_fhir.web.service import Service
 from bhi_fhir.web.session import Session, Sessions
 from bhi_fhir.web.signed_in import PersonsOffice, Reader
+from bhi_fhir.web.signing_in import (
+    CODE,
+    HOSPITAL,
+    begin,
+    begun,
+    close_browser,
+    failed,
+    goodbye,
+    not_too_often,
+    public_url,
+)
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _KIND = "caseload"
 _BASE = "/caseload"
-_ATTEMPT_LASTS = timedelta(minutes=10)
 _KEY = re.compile(r"[0-9a-f-]{36}")
-_CODE = re.compile(r"[!-~]{1,4000}")
+_MONTH = re.compile(r"20[0-9]{2}-[0-9]{2}")
 _PAGE = 50
 
 
@@ -65,7 +77,7 @@ class Caseload:
         chosen = site.caseload
         if not chosen.issuer:
             return None
-        if not chosen.issuer.startswith(("https://", "http://localhost", "http://127.0.0.1")):
+        if not is_safe(chosen.issuer):
             raise SiteError("caseload.issuer: give the https address of the sign-in (OpenID Connect)")
         if not chosen.may_view:
             raise SiteError("caseload.may_view is missing: the groups whose people may see the list")
@@ -74,6 +86,7 @@ class Caseload:
             chosen,
             f"{public_url(site)}{_BASE}/callback",
             "/.well-known/openid-configuration",
+            chosen.issuer,
         )
         return cls(client, chosen, sessions, last, rates, audit_of(desk))
 
@@ -112,25 +125,19 @@ async def login(request: Request) -> Response:
     try:
         server = await caseload.client.server(caseload.settings.issuer.rstrip("/"))
     except (ServerError, SignInRefused) as error:
-        raise failed(error) from None
-    attempt = Attempt.new()
-    secret = session.secret_of(request) or session.new_secret()
-    kept = {"nonce": attempt.nonce, "verifier": attempt.verifier, "caseload": True}
-    await caseload.sessions.open(ATTEMPT, secret, kept, _ATTEMPT_LASTS, name=attempt.state)
+        raise failed(error, HOSPITAL) from None
     scope = caseload.settings.scope or f"openid profile {caseload.settings.claim}"
-    answer = RedirectResponse(caseload.client.authorize_url(server, attempt, scope), 302)
-    session.set_secret(request, answer, secret)
-    return answer
+    kept = {"caseload": True, "back": _asked(request.query_params)}
+    return await begin(request, caseload.sessions, caseload.client, server, scope, kept)
 
 
 @router.get(f"{_BASE}/callback")
 async def callback(request: Request) -> Response:
     caseload, query = of(request), request.query_params
-    secret, state = session.secret_of(request), query.get("state", "")
-    attempt = await caseload.sessions.take(ATTEMPT, state, secret) if state and secret else None
-    if attempt is None or "caseload" not in attempt.data:
+    attempt = await begun(request, caseload.sessions, "caseload")
+    if attempt is None:
         raise told(400, "This sign-in does not belong to this browser", "It was begun elsewhere, or used before.")
-    if query.get("error") or not _CODE.fullmatch(query.get("code", "")):
+    if query.get("error") or not CODE.fullmatch(query.get("code", "")):
         raise told(403, "You were not let in", "The sign-in was not completed.")
     try:
         server = await caseload.client.server(caseload.settings.issuer.rstrip("/"))
@@ -138,7 +145,7 @@ async def callback(request: Request) -> Response:
         grant = await caseload.client.redeem(server, query["code"], attempt.data["verifier"])
         claims = await caseload.client.claims(server, grant.id_token or "", attempt.data["nonce"])
     except (ServerError, SignInRefused) as error:
-        raise failed(error) from None
+        raise failed(error, HOSPITAL) from None
     groups = _groups(claims.get(caseload.settings.claim))
     if not groups & set(caseload.settings.may_view):
         raise told(
@@ -150,11 +157,11 @@ async def callback(request: Request) -> Response:
         "issuer": str(claims["iss"]),
         "token": str(claims.get("jti") or "")[:200],
     }
-    await close_browser(request, caseload.sessions, secret)
+    await close_browser(request, caseload.sessions, session.secret_of(request))
     secret = session.new_secret()
     data = {"person": said, "groups": sorted(groups), "csrf": secrets.token_urlsafe(32)}
     await caseload.sessions.open(_KIND, secret, data, caseload.idle)
-    answer = RedirectResponse(_BASE, 303)
+    answer = RedirectResponse(_to(_BASE, attempt.data["back"]), 303)
     session.set_secret(request, answer, secret)
     return answer
 
@@ -172,8 +179,9 @@ async def logout(request: Request) -> Response:
     if found is not None:
         same_origin(request, found, form)
         await close_browser(request, caseload.sessions, secret)
-    answer = page("goodbye.html", {"title": "Signed out", "elsewhere": await _end_session(caseload)})
-    session.drop_secret(request, answer)
+    answer = page("goodbye.html", {**goodbye(found), "elsewhere": await _end_session(caseload)})
+    if found is not None:  # a form from elsewhere comes without our cookie and must not take it away
+        session.drop_secret(request, answer)
     return answer
 
 
@@ -195,18 +203,16 @@ async def listed(request: Request) -> Response:
     caseload, shared = of(request), service.of(request)
     found = await caseload.find(session.secret_of(request))
     if found is None:
-        return RedirectResponse(f"{_BASE}/login", 303)
+        return RedirectResponse(_to(f"{_BASE}/login", _asked(request.query_params)), 303)
     given = dict(request.query_params)
-    desk = acting.month_asked(shared, given.get("month"))
+    desk = await _desk(caseload, shared, given)
     chosen = Filter.read(given)
     today = shared.today()
-    rows, read_at = await asyncio.to_thread(_rows, caseload, desk, today)
-    wanted = chosen.choose(rows)
+    shown = await asyncio.to_thread(_listing, caseload, desk, today, chosen)
     at = number(given.get("page", "")) or 0
-    part = wanted[at * _PAGE : (at + 1) * _PAGE]
     await caseload.viewed(found, f"{_BASE} {desk.month}")
     context = {
-        "title": "Caseload",
+        "title": f"Caseload, {desk.month.first_day:%B %Y}",
         "site": shared.site.name,
         "person": found.data["person"]["name"],
         "csrf": found.data["csrf"],
@@ -215,35 +221,70 @@ async def listed(request: Request) -> Response:
         "before": str(desk.month.shifted(-1)),
         "after": str(desk.month.shifted(1)) if desk.month.last_day < today else "",
         "days_left": (desk.month.last_day - today).days if desk.month.last_day >= today else None,
-        "rows": part,
-        "tally": {said: sum(r.status == status for r in rows) for status, said in STATUSES.items()},
-        "total": len(wanted),
+        "rows": shown.chosen[at * _PAGE : (at + 1) * _PAGE],
+        "tally": shown.tally,
+        "total": len(shown.chosen),
         "filter": chosen,
         "from_the_top": FROM_THE_TOP,
         "statuses": STATUSES,
-        "elements": sorted({name for r in rows for name in r.elements}),
-        "read_at": read_at,
+        "elements": shown.elements,
+        "read_at": shown.read_at,
         "zone": shared.site.zone,
         "address": _address(desk, chosen),
         "page": at,
-        "pages": -(-len(wanted) // _PAGE),
+        "pages": -(-len(shown.chosen) // _PAGE),
     }
     return page("caseload.html", context)
+
+
+async def _desk(caseload: Caseload, shared: Service, given: Mapping[str, str]) -> Desk:
+    """Of the month that is asked for, else of the newest that a sync has read."""
+    month = given.get("month") or await asyncio.to_thread(caseload.last.newest, *acting.months_shown(shared))
+    return acting.month_asked(shared, month)
+
+
+def _asked(given: Mapping[str, str]) -> str:
+    """Month, filter and page of an address as a query, so that a sign-in between loses none of them."""
+    month = given.get("month", "") if _MONTH.fullmatch(given.get("month", "")) else ""
+    said = {"month": month, **Filter.read(dict(given)).said, "page": number(given.get("page", ""))}
+    return urlencode({name: value for name, value in said.items() if value})
+
+
+def _to(path: str, query: str) -> str:
+    return f"{path}?{query}" if query else path
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """`chosen`: the rows that the filter lets through, in order; the rest is of all rows of the month."""
+
+    chosen: list[Row]
+    tally: dict[str, int]
+    elements: list[str]
+    read_at: datetime | None
+
+
+def _listing(caseload: Caseload, desk: Desk, today: date, chosen: Filter) -> _Listing:
+    """Blocks: a hospital has many rows, which are sorted and counted."""
+    rows, read_at = _rows(caseload, desk, today)
+    tally = {said: sum(r.status == status for r in rows) for status, said in STATUSES.items()}
+    return _Listing(chosen.choose(rows), tally, sorted({name for r in rows for name in r.elements}), read_at)
+
+
+def _sheet(caseload: Caseload, desk: Desk, today: date, chosen: Filter) -> str:
+    return as_csv(_listing(caseload, desk, today, chosen).chosen, desk.month, today)
 
 
 def _rows(caseload: Caseload, desk: Desk, today: date) -> tuple[list[Row], datetime | None]:
     """The rows of the last sync, and when it read the last of them."""
     found = caseload.last.months(str(desk.month), row)
-    as_of = min(today, desk.month.last_day)
     low = desk.rules.values["remission_below"]
-    return [followed(each, as_of, low) for each in found], max((each.read_at for each in found), default=None)
+    return [followed(each, today, low) for each in found], max((each.read_at for each in found), default=None)
 
 
 def _address(desk: Desk, chosen: Filter) -> Any:
-    given = {each.name: getattr(chosen, each.name) for each in fields(chosen)}
-
     def address(path: str = "", **more: object) -> str:
-        said = {"month": desk.month, **given, **more}
+        said = {"month": desk.month, **chosen.said, **more}
         query = {name: 1 if value is True else value for name, value in said.items() if value not in ("", None, False)}
         return f"{_BASE}{path}?{urlencode(query)}"
 
@@ -254,10 +295,10 @@ def _address(desk: Desk, chosen: Filter) -> Any:
 async def sheet(request: Request) -> Response:
     caseload, shared = of(request), service.of(request)
     found = await _let_in(request)
-    desk = acting.month_asked(shared, request.query_params.get("month"))
-    rows, _ = await asyncio.to_thread(_rows, caseload, desk, shared.today())
+    desk = await _desk(caseload, shared, request.query_params)
+    chosen = Filter.read(dict(request.query_params))
+    text = await asyncio.to_thread(_sheet, caseload, desk, shared.today(), chosen)
     await caseload.viewed(found, f"{_BASE}/list.csv {desk.month}")
-    text = as_csv(Filter.read(dict(request.query_params)).choose(rows), desk.month, shared.today())
     headers = {"content-disposition": f'attachment; filename="caseload-{desk.month}.csv"'}
     return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
 

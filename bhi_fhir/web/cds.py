@@ -8,7 +8,6 @@ a patient who is in no BHI program there is no card.
 from __future__ import annotations
 
 import asyncio
-import math
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -22,6 +21,7 @@ from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.office import audit_of
 from bhi_fhir.views.common import UNREADABLE
 from bhi_fhir.web import cds_cards, documents, logs, service
+from bhi_fhir.web.callers import TOO_OFTEN
 from bhi_fhir.web.cds_call import CdsCall, CdsFeedback
 from bhi_fhir.web.cds_callers import CdsCallers
 from bhi_fhir.web.kept import Kept, LastSync
@@ -102,7 +102,7 @@ async def patient_view(request: Request) -> Response:
     if call.fhir_server and call.fhir_server.rstrip("/") not in ours:
         raise bad("conflict", "The chart is of another FHIR server than this site's.", status=412)
     desk = shared.desk_for(f"{shared.today():%Y-%m}")
-    shown = cds_cards.Desk(
+    board = cds_cards.Board(
         month=str(desk.month),
         last_day=desk.month.last_day,
         today=shared.today(),
@@ -116,21 +116,21 @@ async def patient_view(request: Request) -> Response:
     )
     try:
         async with asyncio.timeout_at(until):
-            cards = await asyncio.to_thread(_cards, found, patient, shown, person)
+            cards = await asyncio.to_thread(_cards, found, patient, board, person)
     except TimeoutError:
-        cards = [cds_cards.unknown(shown, "The answer would have come too late to wait for it.")]
+        cards = [cds_cards.unknown(board, "The answer would have come too late to wait for it.")]
     return JSONResponse({"cards": cards})
 
 
-def _cards(found: Cds, patient: str, shown: cds_cards.Desk, person: Person) -> list[dict[str, Any]]:
+def _cards(found: Cds, patient: str, board: cds_cards.Board, person: Person) -> list[dict[str, Any]]:
     """At most one. What is shown is in the audit first."""
-    kept: Kept | None = found.last.one(found.last.key(patient), shown.month)
+    kept: Kept | None = found.last.one(found.last.key(patient), board.month)
     if kept is None:
-        if not found.last.has_run(shown.month):
-            raise bad("incomplete", f"No sync of {shown.month} has run yet.", status=412)
+        if not found.last.has_run(board.month):
+            raise bad("incomplete", f"No sync of {board.month} has run yet.", status=412)
         return []
-    found.log.patient(patient, person).viewed(person, f"{_BASE}/{ID} {shown.month}")
-    return [cds_cards.card(shown, kept)]
+    found.log.patient(patient, person).viewed(person, f"{_BASE}/{ID} {board.month}")
+    return [cds_cards.card(board, kept)]
 
 
 @router.post(
@@ -162,9 +162,7 @@ async def _caller(found: Cds, request: Request) -> dict[str, Any]:
     except ServerError:
         raise _no_keys() from None
     request.state.caller = "cds client"
-    if wait := await request.app.state.callers.rates.wait(claims["iss"]):
-        issue = Issue("throttled", "You call more often than the site allows.")
-        raise Problem(429, issue, headers={"Retry-After": str(math.ceil(wait))})
+    await request.app.state.callers.rates.admit(f"EHR {claims['iss']}", TOO_OFTEN)
     return claims
 
 

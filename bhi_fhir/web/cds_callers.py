@@ -18,7 +18,7 @@ import msgspec
 from bhi_fhir.settings import Cds, Jwt
 from bhi_fhir.views.common import UNREADABLE
 from bhi_fhir.web.session import Sessions
-from bhi_fhir.web.tokens import LEEWAY_S, Keys, Refusal, Tokens
+from bhi_fhir.web.tokens import LEEWAY_S, PublicKeys, Refusal, Tokens
 
 _LONGEST = 16_000
 _LONGEST_LIFE_S = 3600
@@ -34,17 +34,19 @@ class _Claims(msgspec.Struct):
 
 @dataclass
 class CdsCallers:
-    """`once`: whether a jti comes for the first time, for all workers."""
+    """`sessions`: there a jti counts once, for all workers. `now`: seconds since 1970."""
 
     settings: Cds
     sessions: Sessions
     now: Callable[[], float] = time.time
-    _keys: dict[str, Keys] = field(default_factory=dict)
+    _keys: dict[str, PublicKeys] = field(default_factory=dict)
     _tokens: dict[tuple[str, str], Tokens] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """SiteError for an address that cannot be used."""
-        self._keys = {client.iss: Keys(client.jwks_url) for client in self.settings.clients}
+        self._keys = {
+            client.iss: PublicKeys(client.jwks_url, "[[cds.clients]] jwks_url") for client in self.settings.clients
+        }
 
     async def claims(self, authorization: str, endpoint: str) -> dict[str, Any]:
         """Raises Refusal for a token that does not count, Unreachable if the EHR's keys cannot be had."""

@@ -22,8 +22,8 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Desk:
-    """What all cards share. `launch`: where the clinician's page is launched, "" without one."""
+class Board:
+    """What all cards of one moment share. `launch`: where the clinician's page is launched, "" without one."""
 
     month: str
     last_day: date
@@ -33,40 +33,40 @@ class Desk:
     label: str
 
 
-def card(desk: Desk, kept: Kept) -> Json:
+def card(board: Board, kept: Kept) -> Json:
     decision = kept.month.decision
     if decision is None:
-        return unknown(desk, "The record could not be read by the last sync.")
+        return unknown(board, "The record could not be read by the last sync.")
     if decision.withheld:
-        return unknown(desk, "Part of the record was withheld from the last sync, so the month is not decided.")
+        return unknown(board, "Part of the record was withheld from the last sync, so the month is not decided.")
     each = row(kept)
-    as_of = kept.read_at.astimezone(desk.zone)
-    days = (desk.last_day - desk.today).days
+    as_of = kept.read_at.astimezone(board.zone)
+    days = (board.last_day - board.today).days
     detail = [_missing(each), _days(days), f"As the record was on {as_of:%Y-%m-%d %H:%M}; later entries are not in it."]
-    late = desk.today - as_of.date() > _STALE
+    late = board.today - as_of.date() > _STALE
     if late:
         detail.append("**That is more than three days ago: the nightly run may have stopped.**")
     urgent = each.status != "billable" and timedelta(days=days) <= _SOON
     return _card(
-        desk, _summary(each, decision), " ".join(filter(None, detail)), "warning" if urgent or late else "info"
+        board, _summary(each, decision), " ".join(filter(None, detail)), "warning" if urgent or late else "info"
     )
 
 
-def unknown(desk: Desk, why: str) -> Json:
+def unknown(board: Board, why: str) -> Json:
     """It is not known how the month stands, and that is what it says."""
-    return _card(desk, f"BHI {desk.month}: not known", f"{why} This says nothing about what was done.", "info")
+    return _card(board, f"BHI {board.month}: not known", f"{why} This says nothing about what was done.", "info")
 
 
-def _card(desk: Desk, summary: str, detail: str, indicator: str) -> Json:
+def _card(board: Board, summary: str, detail: str, indicator: str) -> Json:
     said: Json = {
         "uuid": str(uuid4()),
         "summary": summary[:_LONGEST],
         "detail": detail,
         "indicator": indicator,
-        "source": {"label": desk.label},
+        "source": {"label": board.label},
     }
-    if desk.launch:
-        said["links"] = [{"label": "Open the month", "url": desk.launch, "type": "smart"}]
+    if board.launch:
+        said["links"] = [{"label": "Open the month", "url": board.launch, "type": "smart"}]
     return said
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from ipaddress import ip_address
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bhi_fhir.fhir.gate import is_this_machine
 from bhi_fhir.settings import Serve
 from bhi_fhir.web import logs, metrics
 from bhi_fhir.web.problems import Problem, answer, bad, of_status
@@ -133,10 +133,4 @@ def too_large(most: int) -> Problem:
 
 
 def _names_this_machine(host: str) -> bool:
-    name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
-    if name.lower() == "localhost":
-        return True
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return False
+    return is_this_machine(host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0])

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from bhi_fhir.fhir import scopes
+from bhi_fhir.fhir.scopes import Scopes
 from bhi_fhir.mapping.source import SUBJECT
 
-_SCOPE = re.compile(r"(patient|user)/(\*|[A-Z][A-Za-z]{2,39})\.(c?r?u?d?s?|read|write|\*)")
-_V1 = {"read": "rs", "write": "cud", "*": "cruds"}
 _PEOPLE = ("Practitioner", "PractitionerRole", "Organization")
 _WRITTEN = ("ChargeItem", "Claim")
 
@@ -37,33 +35,23 @@ def wanted(*, standalone: bool, v1: bool) -> str:
 
 @dataclass(frozen=True)
 class Granted:
-    """Letters of `cruds` by type, of patient and user scopes together.
+    """`scopes`: of the patient's and the user's contexts together."""
 
-    A scope that a query narrows counts nothing: part of a type decides nothing.
-    """
-
-    letters: dict[str, frozenset[str]] = field(default_factory=dict)
+    scopes: Scopes = field(default_factory=Scopes)
 
     @classmethod
     def read(cls, scope: str) -> Granted:
-        found: dict[str, set[str]] = defaultdict(set)
-        for each in scope.split():
-            if match := _SCOPE.fullmatch(each):
-                found[match[2]] |= set(_V1.get(match[3], match[3]))
-        return cls({kind: frozenset(letters) for kind, letters in found.items()})
-
-    def allows(self, kind: str, letters: str) -> bool:
-        return set(letters) <= self.letters.get(kind, frozenset()) | self.letters.get("*", frozenset())
+        return cls(Scopes.read(scope, "patient", "user"))
 
     def unread(self, kinds: Iterable[str]) -> tuple[str, ...]:
         """Which of these types cannot be seen, or not as a whole: a server may filter them without a word."""
-        return tuple(kind for kind in kinds if not self.allows(kind, "rs"))
+        return tuple(kind for kind in kinds if not self.scopes.allows(kind, "rs"))
 
     @property
     def may_write(self) -> bool:
         """Drafts are created and corrected as the person who is signed in."""
-        return all(self.allows(kind, "cu") for kind in _WRITTEN)
+        return all(self.scopes.allows(kind, "cu") for kind in _WRITTEN)
 
 
-EVERYTHING = Granted({"*": frozenset("cruds")})
+EVERYTHING = Granted(scopes.EVERYTHING)
 """Of the site's own access, which is no person's."""

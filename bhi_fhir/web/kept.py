@@ -86,6 +86,13 @@ class LastSync:
             mine = sa.and_(r.site == self.ledger.site, r.month == month, r.ended_at.is_not(None))
             return db.execute(sa.select(r.id).where(mine).limit(1)).first() is not None
 
+    def newest(self, first: str, last: str) -> str:
+        """The newest of these months of which a sync has come to its end; "" if there is none."""
+        r = tables.runs.c
+        with self.ledger.engine.begin() as db:
+            mine = sa.and_(r.site == self.ledger.site, r.ended_at.is_not(None), r.month.between(first, last))
+            return db.execute(sa.select(sa.func.max(r.month)).where(mine)).scalar() or ""
+
     def _read(self, month: str, key: str | None) -> Sequence[Any]:
         r, m = tables.runs.c, tables.months.c
         try:

@@ -5,15 +5,11 @@ The EHR says in the address from which server it launches; that server is only l
 
 from __future__ import annotations
 
-import asyncio
-import hmac
-import math
 import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
-from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
@@ -22,25 +18,34 @@ from bhi_fhir.errors import ServerError, SiteError
 from bhi_fhir.fhir.gate import Gate, is_safe
 from bhi_fhir.settings import Site
 from bhi_fhir.web import logs, session
+from bhi_fhir.web.forms import read_form, same_origin
 from bhi_fhir.web.granted import wanted
-from bhi_fhir.web.oauth_client import Attempt, Client, Configuration, Grant, SignInRefused
+from bhi_fhir.web.oauth_client import Client, Configuration, Grant, SignInRefused
 from bhi_fhir.web.pages.html import frames, page
 from bhi_fhir.web.pages.shown import PageRoute, told
 from bhi_fhir.web.pages.style import chosen_style
-from bhi_fhir.web.problems import Issue, Problem
 from bhi_fhir.web.rates import Rates
 from bhi_fhir.web.session import Sessions
+from bhi_fhir.web.signing_in import (
+    ATTEMPT,
+    CODE,
+    EHR,
+    LAUNCH,
+    begin,
+    begun,
+    close_browser,
+    failed,
+    goodbye,
+    not_too_often,
+    public_url,
+    revoked,
+)
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-ATTEMPT, LAUNCH = "attempt", "launch"
-_ATTEMPT_LASTS = timedelta(minutes=10)
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
-_CODE = re.compile(r"[!-~]{1,4000}")
 _LAUNCH = re.compile(r"[!-~]{1,4000}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{20,64}")
-_REVOKING_S = 5.0
-_LONGEST_FORM, _MOST_FIELDS = 2**15, 200
 _ERROR = re.compile(r"[a-z_]{1,40}")
 
 
@@ -76,16 +81,6 @@ class Launches:
         return await self.sessions.find(LAUNCH, name, session.secret_of(request), self.idle)
 
 
-def public_url(site: Site) -> str:
-    """SiteError where browsers would not keep our cookie."""
-    url = site.serve.public_url.rstrip("/")
-    if not url.startswith("https://"):
-        raise SiteError("serve.public_url is missing: the https address under which browsers reach the service")
-    if url.count("/") != 2:
-        raise SiteError("serve.public_url: the pages need an address without a path, such as https://bhi.example.org")
-    return url
-
-
 def of(request: Request) -> Launches:
     found = getattr(request.app.state, "launches", None)
     if found is None:
@@ -107,24 +102,11 @@ async def launch(request: Request) -> Response:
     try:
         server = await launches.client.server(base)
     except (ServerError, SignInRefused) as error:
-        raise failed(error) from None
-    attempt = Attempt.new()
-    secret = session.secret_of(request) or session.new_secret()
-    kept = {"iss": base, "nonce": attempt.nonce, "verifier": attempt.verifier, "ehr": handle is not None}
-    await launches.sessions.open(ATTEMPT, secret, kept, _ATTEMPT_LASTS, name=attempt.state)
+        raise failed(error, EHR) from None
+    kept = {"iss": base, "ehr": handle is not None}
     scope = launches.client.settings.scope or wanted(standalone=handle is None, v1=server.only_v1)
     more = {"aud": base} | ({"launch": handle} if handle is not None else {})
-    answer = RedirectResponse(launches.client.authorize_url(server, attempt, scope, **more), 302)
-    session.set_secret(request, answer, secret)
-    return answer
-
-
-async def not_too_often(request: Request, rates: Rates) -> None:
-    """Whoever begins a sign-in is nobody yet, and each is a row in the database: Problem 429 beyond the rate."""
-    address = request.client.host if request.client else ""
-    if wait := await rates.wait(f"sign-ins from {address}"):
-        issue = Issue("throttled", "Too many sign-ins were begun from your address. Try again shortly.")
-        raise Problem(429, issue, headers={"Retry-After": str(math.ceil(wait))})
+    return await begin(request, launches.sessions, launches.client, server, scope, kept, **more)
 
 
 def _ours(launches: Launches, iss: str) -> str:
@@ -140,10 +122,8 @@ def _ours(launches: Launches, iss: str) -> str:
 @router.get("/callback")
 async def callback(request: Request) -> Response:
     launches, query = of(request), request.query_params
-    secret = session.secret_of(request)
-    state = query.get("state", "")
-    attempt = await launches.sessions.take(ATTEMPT, state, secret) if state and secret else None
-    if attempt is None or "iss" not in attempt.data:
+    attempt = await begun(request, launches.sessions, "iss")
+    if attempt is None:
         raise told(
             400,
             "This sign-in does not belong to this browser",
@@ -152,7 +132,7 @@ async def callback(request: Request) -> Response:
     if said := query.get("error"):
         logs.event("sign-in refused", because=said if _ERROR.fullmatch(said) else "error")
         raise told(403, "You were not let in", "The EHR, or you, did not allow this app. Nothing was read.")
-    if not _CODE.fullmatch(query.get("code", "")):
+    if not CODE.fullmatch(query.get("code", "")):
         raise told(400, "This sign-in is not complete", "The EHR sent no code. Open the page again from the EHR.")
     kept = attempt.data
     try:
@@ -161,7 +141,7 @@ async def callback(request: Request) -> Response:
         grant = await launches.client.redeem(server, query["code"], kept["verifier"])
         person = await _person(launches, server, grant, kept)
     except (ServerError, SignInRefused) as error:
-        raise failed(error) from None
+        raise failed(error, EHR) from None
     patient = grant.patient or ""
     if not _ID.fullmatch(patient):
         await launches.client.revoke(server, grant.refresh_token or grant.access_token, "access_token")
@@ -179,7 +159,7 @@ async def callback(request: Request) -> Response:
         "csrf": secrets.token_urlsafe(32),
         **tokens_of(grant),
     }
-    secret = await _own_browser(request, secret, person)
+    secret = await _own_browser(request, session.secret_of(request), person)
     name = await launches.sessions.open(LAUNCH, secret, data, launches.idle)
     answer = RedirectResponse(f"/patient?at={name}", 303)
     session.set_secret(request, answer, secret)
@@ -230,15 +210,6 @@ async def _was_mine(sessions: Sessions, secret: str, person: dict[str, str]) -> 
     return all(other and (other["issuer"] != person["issuer"] or other["sub"] == person["sub"]) for other in others)
 
 
-async def close_browser(request: Request, sessions: Sessions, secret: str) -> None:
-    """All that a browser has open is closed, and its tokens are given back."""
-    opened = await sessions.of_browser(secret)
-    await sessions.close_all(secret)
-    launches: Launches | None = request.app.state.launches
-    if launches is not None:
-        await asyncio.gather(*(_revoked(launches, each.data) for each in opened if each.kind == LAUNCH))
-
-
 @router.post("/logout")
 async def logout(request: Request) -> Response:
     """Takes the tokens back where the server can, and closes this launch."""
@@ -248,59 +219,5 @@ async def logout(request: Request) -> Response:
     if found is not None:
         same_origin(request, found, form)
         await launches.sessions.close(found)
-        await _revoked(launches, found.data)
-    return page("goodbye.html", {"title": "Signed out", "elsewhere": ""}, frames=frames(request))
-
-
-async def _revoked(launches: Launches, data: dict[str, Any]) -> None:
-    try:
-        async with asyncio.timeout(_REVOKING_S):
-            server = await launches.client.server(data["iss"])
-            for kind in ("refresh", "access"):
-                await launches.client.revoke(server, data[kind], f"{kind}_token")
-    except (TimeoutError, ServerError, SignInRefused):
-        logs.event("not revoked", because="the authorization server does not take the tokens back")
-
-
-async def read_form(request: Request) -> dict[str, str]:
-    """The fields of a form that one of our pages sent; the last of a name counts but for `line`, which is joined."""
-    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        raise told(415, "This form cannot be read", "Open the page again.")
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > _LONGEST_FORM:
-            raise told(413, "This form is too long", "Nothing was done. Shorten what you wrote.")
-    found: dict[str, str] = {}
-    try:
-        fields = parse_qsl(body.decode("utf-8", "replace"), max_num_fields=_MOST_FIELDS)
-    except ValueError:
-        raise told(400, "This form cannot be read", "Nothing was done. Open the page again.") from None
-    for name, value in fields:
-        found[name] = f"{found[name]} {value}" if name == "line" and name in found else value
-    return found
-
-
-def same_origin(request: Request, found: session.Session, form: dict[str, str]) -> None:
-    """A form of this very page: by its token, and by the origin where the browser says it."""
-    origin = request.headers.get("origin", "")
-    site = request.app.state.service.site
-    ours = origin in ("", "null", public_url(site)) and request.headers.get("sec-fetch-site", "same-origin") in (
-        "same-origin",
-        "none",
-    )
-    if not ours or not hmac.compare_digest(form.get("csrf", "").encode(), found.data["csrf"].encode()):
-        raise told(403, "This form is not from this page", "Nothing was done. Open the page again from the EHR.")
-
-
-def failed(error: Exception) -> Exception:
-    logs.event("sign-in failed", because=str(error))
-    if isinstance(error, ServerError):
-        return told(503, "The EHR does not answer", "Signing in is not possible at the moment. Try again shortly.")
-    if isinstance(error, SignInRefused) and error.code == "invalid_grant":
-        return told(
-            400, "This sign-in was used before", "Its code does not count any more. Open the page again from the EHR."
-        )
-    return told(
-        403, "You were not let in", "The EHR's sign-in cannot be trusted or refuses this app. Nothing was read."
-    )
+        await revoked(launches.client, found.data)
+    return page("goodbye.html", {**goodbye(found), "elsewhere": ""}, frames=frames(request))

@@ -1,7 +1,8 @@
 """Log lines: one JSON object each, with an allow-list of fields. No names, ids, bodies, or URLs with queries.
 
 What other libraries log is let through as its logger and level only, with the place of an exception: their
-sentences may quote what was sent. uvicorn's own constant sentences are kept, without what they would fill in.
+sentences may quote what was sent. What uvicorn says of its processes and addresses is kept as it is, and of requests
+only its constant sentences.
 """
 
 from __future__ import annotations
@@ -56,9 +57,28 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fault = place(record.exc_info[1]) if record.exc_info and record.exc_info[1] else {}
-        # The template, such as "Started server process [%d]": never what it is filled with.
-        name = str(record.msg) if record.name == "uvicorn.error" and record.args else record.name
-        return _line(datetime.fromtimestamp(record.created, UTC), record.levelname.lower(), name, {**fault})
+        return _line(datetime.fromtimestamp(record.created, UTC), record.levelname.lower(), _said(record), {**fault})
+
+
+_OF_PROCESSES = frozenset({"server", "config", "multiprocess"})
+"""Modules of uvicorn that know no request: "Started server process [7]", "Child process [8] died"."""
+
+_OF_REQUESTS = frozenset(
+    {"Invalid HTTP request received.", "Unsupported upgrade request.", "Exception in ASGI application"}
+    | {"ASGI callable returned without starting response.", "ASGI callable returned without completing response."}
+    | {f"Waiting for application {what}." for what in ("startup", "shutdown")}
+    | {f"Application {what} complete." for what in ("startup", "shutdown")}
+    | {f"Application {what} failed. Exiting." for what in ("startup", "shutdown")}
+)
+
+
+def _said(record: logging.LogRecord) -> str:
+    if record.name != "uvicorn.error" or not isinstance(record.msg, str):
+        return record.name
+    given = record.args if isinstance(record.args, tuple) else ()
+    if record.module in _OF_PROCESSES and all(isinstance(each, int | str) for each in given):
+        return record.getMessage()
+    return record.msg.strip() if record.msg.strip() in _OF_REQUESTS else record.name
 
 
 def configure() -> None:

@@ -25,11 +25,10 @@ import msgspec
 from bhi_fhir.errors import Refused, SiteError, Unreachable
 from bhi_fhir.fhir.exchange import error_code, exchange
 from bhi_fhir.fhir.gate import is_safe
-from bhi_fhir.fhir.oauth import ClientSecret, Credential, Keys, PrivateKey
+from bhi_fhir.fhir.oauth import ClientSecret, Credential, PrivateKey, PrivateKeys
 from bhi_fhir.settings import Jwt, SignIn
 from bhi_fhir.views.common import UNREADABLE
-from bhi_fhir.web.tokens import Keys as TokenKeys
-from bhi_fhir.web.tokens import Refusal, Tokens
+from bhi_fhir.web.tokens import PublicKeys, Refusal, Tokens
 
 KNOWN_S = 600.0
 """How long what a server says of itself is believed."""
@@ -56,7 +55,6 @@ class Configuration(msgspec.Struct):
     jwks_uri: str = ""
     issuer: str = ""
     capabilities: list[str] = []
-    scopes_supported: list[str] = []
     code_challenge_methods_supported: list[str] = []
     token_endpoint_auth_methods_supported: list[str] = []
 
@@ -112,13 +110,15 @@ class Attempt:
 class Client:
     """One registration, and the servers with which it holds.
 
-    `known_as`: the path of a server's configuration under its base. `redirect_uri`: exactly as registered.
+    `known_as`: the path of a server's configuration under its base. `redirect_uri`: exactly as registered. `issuer`:
+    whom the configuration must name (OpenID Connect Discovery 1.0, 4.3); "" where it may be anybody (SMART).
     """
 
     key: str
     settings: SignIn
     redirect_uri: str
     known_as: str
+    issuer: str = ""
     now: Callable[[], float] = time.time
     _servers: dict[str, tuple[float, Configuration]] = field(default_factory=dict)
     _issuers: dict[tuple[str, str], Tokens] = field(default_factory=dict)
@@ -134,14 +134,16 @@ class Client:
         self._credential = self._read_credential()
 
     def _read_credential(self) -> Credential | None:
-        chosen = self.settings
+        chosen, table = self.settings, f"[{self.key}]"
         match chosen.auth:
             case "public":
                 return None
             case "client_secret":
-                return ClientSecret(chosen.client_id, self._secret())
+                return ClientSecret(chosen.client_id, self._secret(), table)
             case "private_key_jwt":
-                return PrivateKey(chosen.client_id, Keys.read(self._secret(), chosen.key_id), chosen.algorithm)
+                return PrivateKey(
+                    chosen.client_id, PrivateKeys.read(self._secret(), chosen.key_id, table), chosen.algorithm
+                )
 
     def _secret(self) -> str:
         if self.settings.secret_env and self.settings.secret_env in os.environ:
@@ -180,6 +182,8 @@ class Client:
                 raise SignInRefused(
                     f"The server's configuration leads elsewhere; if that is right, add it to {self.key}.auth_origins."
                 )
+        if self.issuer and found.issuer.rstrip("/") != self.issuer.rstrip("/"):
+            raise SignInRefused(f"The server's configuration is of another issuer than {self.key}.issuer.")
         if not found.authorization_endpoint or not found.token_endpoint:
             raise SignInRefused("The server's configuration names no place to sign in.")
         methods = found.code_challenge_methods_supported
@@ -216,14 +220,13 @@ class Client:
     async def refresh(self, server: Configuration, refresh_token: str) -> Grant:
         return await self._ask(server, {"grant_type": "refresh_token", "refresh_token": refresh_token})
 
-    async def revoke(self, server: Configuration, token: str, kind: str) -> bool:
-        """Whether the server says that the token is gone."""
+    async def revoke(self, server: Configuration, token: str, kind: str) -> None:
+        """Gives a token back, where the server takes it."""
         if not server.revocation_endpoint or not token:
-            return False
+            return
         headers, form = self._signed(server.revocation_endpoint, server)
         form |= {"token": token, "token_type_hint": kind}
-        status, _ = await _exchange("POST", server.revocation_endpoint, "the revocation", headers, form)
-        return status == 200
+        await _exchange("POST", server.revocation_endpoint, "the revocation", headers, form)
 
     async def claims(self, server: Configuration, id_token: str, nonce: str) -> dict[str, Any]:
         """What the id token says of the person. SignInRefused for one that does not count."""
@@ -245,7 +248,12 @@ class Client:
         known = self._issuers.get((server.issuer, server.jwks_uri))
         if known is None:
             rules = Jwt(issuer=server.issuer, jwks_url=server.jwks_uri)
-            known = Tokens(rules, self.settings.client_id, TokenKeys(server.jwks_uri), now=self.now)
+            known = Tokens(
+                rules,
+                self.settings.client_id,
+                PublicKeys(server.jwks_uri, f"the jwks_uri of [{self.key}]'s server"),
+                now=self.now,
+            )
             self._issuers[server.issuer, server.jwks_uri] = known
         return known
 

@@ -17,6 +17,8 @@ from bhi_fhir.web.service import Service
 router = APIRouter(tags=["operations"])
 
 _HOLDS_S = 5.0
+_WAITS_S = 5.0
+"""A server that has not answered by then does not answer, whatever fhir.timeout_s allows a sync."""
 
 
 @router.get("/healthz", summary="The process lives and its event loop turns")
@@ -65,9 +67,10 @@ async def _look(shared: Service) -> dict[str, str]:
 
 async def _server(shared: Service) -> str:
     try:
-        office = await shared.office_for(shared.desk)
-        await capabilities(office.client)
-    except BhiError:
+        async with asyncio.timeout(min(_WAITS_S, shared.site.serve.time_limit_s / 2)):
+            office = await shared.office_for(shared.desk)
+            await capabilities(office.client)
+    except (BhiError, TimeoutError):
         return "does not answer"
     return "ok"
 

@@ -9,6 +9,7 @@ starts a thread at every call.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -20,6 +21,7 @@ import sqlalchemy as sa
 from bhi_fhir.delivery import tables
 from bhi_fhir.delivery.ledger import Ledger
 from bhi_fhir.errors import SiteError
+from bhi_fhir.web.problems import Issue, Problem
 from bhi_fhir.web.session import digest
 
 _MOST_CALLERS = 10_000
@@ -134,6 +136,11 @@ class Rates:
             return max(purse.again - self._clock(), 0.001)
         purse.calls -= 1
         return 0.0
+
+    async def admit(self, caller: str, sentence: str) -> None:
+        """Problem 429, which says this and when to come again, for whoever may not call now."""
+        if wait := await self.wait(caller):
+            raise Problem(429, Issue("throttled", sentence), headers={"Retry-After": str(math.ceil(wait))})
 
     def _purse(self, caller: str) -> _Purse:
         found = self._purses.pop(caller, None) or _Purse()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -9,7 +10,6 @@ import ssl
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from bhi_fhir.errors import UsageError
+from bhi_fhir.fhir.connection import no_passphrase
+from bhi_fhir.fhir.gate import is_this_machine
 from bhi_fhir.settings import Serve, Site, load_site
 from bhi_fhir.web import logs, metrics, visitors
 from bhi_fhir.web.app import create_app
@@ -32,7 +34,8 @@ def serve(site: Path, overrides: Iterable[str], *, host: str, port: int, workers
     known = load_site(site, overrides)
     settings = known.serve
     is_open = may_start(known, host, is_open=is_open)
-    create_app(site, overrides, is_open=is_open, workers=workers)  # whatever is wrong with the site is said here, once
+    # Whatever is wrong with the site is said here, once; the workers open their own.
+    asyncio.run(create_app(site, overrides, is_open=is_open, workers=workers).state.service.close())
     _is_free(host, port)
     tls = _tls(settings)
     os.environ[_CHOSEN] = json.dumps(
@@ -50,6 +53,7 @@ def serve(site: Path, overrides: Iterable[str], *, host: str, port: int, workers
             log_config=None,
             access_log=False,
             server_header=False,
+            ws="none",
             proxy_headers=False,  # whose request it is decides: nobody may say so
             timeout_graceful_shutdown=settings.time_limit_s,
             **tls,
@@ -74,9 +78,9 @@ def may_start(site: Site, host: str, *, is_open: bool) -> bool:
         if is_open:
             raise UsageError("--open: this site says who may call; leave --open out.")
         return False
-    if visitors.expected(site) and not is_open and not (settings.open_on_loopback and is_loopback(host)):
+    if visitors.expected(site) and not is_open and not (settings.open_on_loopback and is_this_machine(host)):
         return False
-    if not is_loopback(host):
+    if not is_this_machine(host):
         raise UsageError(
             "Nobody has said who may call: give [serve.jwt] or [serve.callers] in site.toml. Without them the service "
             "starts only on this machine (--host 127.0.0.1 --open)."
@@ -87,13 +91,6 @@ def may_start(site: Site, host: str, *, is_open: bool) -> bool:
             "machine, --open (serve.open_on_loopback = true)."
         )
     return True
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _is_free(host: str, port: int) -> None:
@@ -112,19 +109,28 @@ def _tls(settings: Serve) -> dict[str, Any]:
         if tls.client_ca or tls.key:
             raise UsageError("serve.tls.certificate is missing")
         return {}
+    for name, file in (("certificate", tls.certificate), ("key", tls.key), ("client_ca", tls.client_ca)):
+        _can_be_read(f"serve.tls.{name}", file)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(tls.certificate, tls.key or None, password=_no_passphrase)
+        context.load_cert_chain(tls.certificate, tls.key or None, password=no_passphrase)
+    except (OSError, ValueError):
+        raise UsageError("serve.tls: certificate and key are not PEM without a passphrase, or do not match") from None
+    try:
         if tls.client_ca:
             context.load_verify_locations(cafile=tls.client_ca)
     except (OSError, ValueError):
-        raise UsageError("serve.tls: certificate, key or client_ca cannot be read as PEM, or do not match") from None
+        raise UsageError("serve.tls.client_ca is not PEM") from None
     required = {"ssl_ca_certs": tls.client_ca, "ssl_cert_reqs": ssl.CERT_REQUIRED} if tls.client_ca else {}
     return {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.key or None, **required}
 
 
-def _no_passphrase() -> str:
-    raise ValueError("the key has a passphrase")
+def _can_be_read(key: str, file: str) -> None:
+    try:
+        if file:
+            Path(file).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{key}: {file} cannot be read: {error.strerror}") from None
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from bhi_fhir.errors import SiteError
 COOKIE = "__Host-bhi-fhir"
 LONGEST = timedelta(hours=9)
 """A shift: so long does a session live, however much it is used."""
+
+_SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 _sessions, _seen = tables.sessions, tables.seen
 
@@ -207,7 +210,9 @@ def _aware(moment: datetime) -> datetime:
 
 
 def secret_of(request: Request) -> str:
-    return request.cookies.get(COOKIE, "")
+    """ "" for what is none of ours: it is written back into a header, and a quoted cookie may hold anything."""
+    said = request.cookies.get(COOKIE, "")
+    return said if _SECRET.fullmatch(said) else ""
 
 
 def new_secret() -> str:

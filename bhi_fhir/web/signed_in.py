@@ -117,7 +117,7 @@ class Reader(RecordReader):
 
     async def read(self, patient: str) -> ServerRecord:
         record = await super().read(patient)
-        self.names = Names.of(record.sources)
+        self.names = await asyncio.to_thread(Names.of, record.sources)
         # Whether the server refuses such a type or gives an empty answer: this is why.
         unread = self.granted.unread(self.types())
         record.withheld = [each for each in record.withheld if each.part not in unread]

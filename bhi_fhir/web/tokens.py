@@ -44,13 +44,13 @@ class _Header(msgspec.Struct):
     kid: str | None = None
 
 
-class Keys:
-    """The issuer's public keys. `fetch` and `clock` (seconds) are arguments for tests."""
+class PublicKeys:
+    """An issuer's. `named`: as errors name the address. `clock` (seconds) is an argument for tests."""
 
-    def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, url: str, named: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         if not is_safe(url):
-            raise SiteError("[serve.jwt] jwks_url: give a plain https address such as https://auth.example/jwks.json")
-        self._url = url
+            raise SiteError(f"{named}: give a plain https address such as https://auth.example/jwks.json")
+        self._url, self._named = url, named
         self._clock = clock
         self._keys: dict[str, Key] = {}
         self._fetched = -KEPT_S
@@ -68,7 +68,7 @@ class Keys:
             # Whoever cannot wait goes; the keys come all the same, for the next one.
             await asyncio.shield(self._fetching)
         if not self._fresh():
-            raise Unreachable("The keys of [serve.jwt] jwks_url cannot be had.")
+            raise self._not_had()
         return self._pick(kid)
 
     async def _renew(self) -> None:
@@ -92,7 +92,10 @@ class Keys:
         try:
             return public_keys(await self._body())
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, msgspec.MsgspecError, OSError) as error:
-            raise Unreachable("The keys of [serve.jwt] jwks_url cannot be had.") from error
+            raise self._not_had() from error
+
+    def _not_had(self) -> Unreachable:
+        return Unreachable(f"The keys of {self._named} cannot be had.")
 
     async def _body(self) -> bytes:
         body = b""
@@ -131,7 +134,7 @@ def public_keys(body: bytes) -> dict[str, Key]:
 class Tokens:
     """Says what a token claims, if it counts."""
 
-    def __init__(self, settings: Jwt, audience: str, keys: Keys, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: Jwt, audience: str, keys: PublicKeys, *, now: Callable[[], float] = time.time) -> None:
         self._algorithms = list(settings.algorithms)
         self._keys = keys
         self._now = now

@@ -24,8 +24,8 @@ from bhi_fhir.fhir.oauth import (
     BackendServices,
     ClientSecret,
     Credential,
-    Keys,
     PrivateKey,
+    PrivateKeys,
 )
 from bhi_fhir.fhir.writing import put_own_id
 
@@ -60,7 +60,7 @@ def jwk(key: ECKey | RSAKey, **more: Any) -> str:
 
 
 def signing(key: ECKey | RSAKey = EC, algorithm: str = "ES384", key_id: str = "") -> PrivateKey:
-    return PrivateKey("bhi", Keys.read(pem(key), key_id), algorithm, now=lambda: NOW)
+    return PrivateKey("bhi", PrivateKeys.read(pem(key), key_id), algorithm, now=lambda: NOW)
 
 
 def auth(clock: Clock, credential: Credential | None = None, **more: Any) -> BackendServices:
@@ -113,7 +113,7 @@ async def test_the_assertion_is_as_smart_wants_it(
         "scope": "system/*.rs",
         "client_assertion_type": ASSERTION_TYPE,
     }
-    public = Keys.read(pem(key)).public()
+    public = PrivateKeys.read(pem(key)).public()
     read = jwt.decode(assertion, KeySet.import_key_set(public), algorithms=[algorithm])
     assert read.header == {"alg": algorithm, "typ": "JWT", "kid": key.thumbprint()}
     jti = read.claims.pop("jti")
@@ -126,7 +126,7 @@ async def test_the_assertion_is_as_smart_wants_it(
 
 def test_no_assertion_is_like_another() -> None:
     one, other = (signing().sign(TOKEN_URL, frozenset())[1]["client_assertion"] for _ in range(2))
-    keys = KeySet.import_key_set(Keys.read(pem(EC)).public())
+    keys = KeySet.import_key_set(PrivateKeys.read(pem(EC)).public())
     jtis = {jwt.decode(text, keys, algorithms=["ES384"]).claims["jti"] for text in (one, other)}
     assert len(jtis) == 2
 
@@ -462,12 +462,12 @@ def legacy(key: RSAKey) -> str:
     ids=["pem", "pem, RSA", "legacy", "pem, named", "jwk", "jwk with kid", "jwk, named", "jwks"],
 )
 def test_a_key_is_read_in_every_form_and_has_a_kid(text: str, key_id: str, kid: str) -> None:
-    assert Keys.read(text, key_id).keys[0].kid == kid
+    assert PrivateKeys.read(text, key_id).keys[0].kid == kid
 
 
 def test_the_jwks_holds_the_public_parts_of_the_new_and_the_old_key_and_nothing_else() -> None:
     odd = {"note": "SECRET", "kid": "new", "key_ops": ["sign"], "x5u": "https://x"}
-    keys = Keys.read(json.dumps({"keys": [json.loads(jwk(EC, **odd)), json.loads(jwk(RSA))]}))
+    keys = PrivateKeys.read(json.dumps({"keys": [json.loads(jwk(EC, **odd)), json.loads(jwk(RSA))]}))
     [new, old] = keys.public()["keys"]
     assert set(new) == {"kty", "crv", "x", "y", "kid", "alg", "use"}
     assert set(old) == {"kty", "n", "e", "kid", "alg", "use"}
@@ -505,7 +505,7 @@ def locked(key: ECKey) -> str:
 )
 def test_what_is_no_private_key_is_refused_without_repeating_it(text: str) -> None:
     with pytest.raises(UsageError, match=r"^\[fhir\.auth\] the") as caught:
-        Keys.read(text)
+        PrivateKeys.read(text)
     assert "SECRET" not in str(caught.value)
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
@@ -535,4 +535,4 @@ async def test_neither_secret_nor_token_is_in_what_is_shown(
     shown = repr(signed) + repr(vars(signed)) + repr(Connection(BASE, auth=signed)) + caplog.text
     assert "SECRET" not in shown
     assert "TOKEN" not in shown
-    assert repr(EC.as_dict(private=True)["d"]) not in repr(Keys.read(pem(EC)))
+    assert repr(EC.as_dict(private=True)["d"]) not in repr(PrivateKeys.read(pem(EC)))

@@ -19,12 +19,12 @@ from make_examples import MONTH
 from served import running, served, site
 
 from bhi_fhir.errors import SiteError, UsageError
+from bhi_fhir.fhir.scopes import Scopes
 from bhi_fhir.settings import Site, load_site, site_of
 from bhi_fhir.web.callers import WHOLE_RECORD, Callers
 from bhi_fhir.web.rates import Rates
-from bhi_fhir.web.scopes import Scopes
 from bhi_fhir.web.serve import may_start
-from bhi_fhir.web.tokens import Keys
+from bhi_fhir.web.tokens import PublicKeys
 
 ISSUER, AUDIENCE = "https://auth.example.org", "https://bhi.example.org/fhir"
 EC = ECKey.generate_key("P-384", {"kid": "ec", "use": "sig", "alg": "ES384"})
@@ -200,7 +200,7 @@ def test_an_unknown_key_is_fetched_once_and_then_not_again_so_soon(issuer: tuple
 
     known, url = issuer
     now = [1000.0]
-    keys = Keys(url, clock=lambda: now[0])
+    keys = PublicKeys(url, "[serve.jwt] jwks_url", clock=lambda: now[0])
 
     async def play() -> None:
         began = known.asked
@@ -368,3 +368,23 @@ def test_what_cannot_be_used_is_said_by_its_key(tmp_path: Path, extra: str, name
     with pytest.raises(SiteError) as refused:
         Callers.of(load_site(site(tmp_path, extra)), tmp_path, Rates(0))
     assert named in str(refused.value)
+
+
+def test_a_tokens_client_and_a_caller_of_the_same_name_are_two(issuer: tuple[Issuer, str], tmp_path: Path) -> None:
+    """They have a rate each, and the log tells them apart."""
+    digest = sha256(API_KEY.encode()).hexdigest()
+    (tmp_path / "engine.sha256").write_text(digest)
+    extra = f"""
+[serve]
+requests_per_minute = 2
+[serve.jwt]
+issuer = "{ISSUER}"
+audience = "{AUDIENCE}"
+jwks_url = "{issuer[1]}"
+[serve.callers.engine]
+scope = "{ALL}"
+key_file = "engine.sha256"
+"""
+    with served(tmp_path, extra, is_open=False) as client:
+        asked = [{"x-api-key": API_KEY}, {"x-api-key": API_KEY}, bearer(token()), bearer(token())]
+        assert [ask(client, **each).status_code for each in asked] == [400, 429, 400, 429]

@@ -97,6 +97,17 @@ def test_it_shows_the_patients_of_the_last_sync_with_what_is_next(tab: Any, clin
     sound(tab, clinic_)
 
 
+def test_a_sign_in_between_keeps_the_month_and_the_filter(tab: Any, clinic_: Clinic) -> None:
+    tab.goto(f"{clinic_.url}/caseload?month=2026-08&status=billable&within=5")
+    tab.fill("input[name=login]", "manager")
+    tab.fill("input[name=password]", "SECRET")
+    tab.click("button[type=submit]")
+    assert tab.url == f"{clinic_.url}/caseload?month=2026-08&status=billable&within=5"
+    assert tab.inner_text("h1") == "Caseload, August 2026"
+    assert (tab.input_value("#status"), tab.input_value("#within")) == ("billable", "5")
+    sound(tab, clinic_)
+
+
 def test_it_is_sorted_filtered_and_taken_along(tab: Any, clinic_: Clinic) -> None:
     signed_in(tab, clinic_)
     tab.fill("#within", "5")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
+from datetime import date
 
 import pytest
 import sqlalchemy as sa
@@ -15,8 +16,10 @@ from served import running
 
 from bhi_fhir.delivery import tables
 from bhi_fhir.delivery.seal import Seal
+from bhi_fhir.errors import Unreachable
 from bhi_fhir.web.app import create_app
 from bhi_fhir.web.caseload import Caseload
+from bhi_fhir.web.oauth_client import Client, SignInRefused
 
 pytestmark = pytest.mark.server
 STEMS = ("cocm-first-month-in-order", "cocm-one-minute-short", "brief-intervention-not-documented",
@@ -37,6 +40,46 @@ def sheet(within: Inside, **chosen: str) -> list[dict[str, str]]:
     return list(csv.DictReader(within.get("/caseload/list.csv", **chosen).text.splitlines()))
 
 
+def test_it_opens_at_the_newest_month_that_a_sync_has_read_and_names_it(within: Inside) -> None:
+    """In November, while only September was read."""
+    opened = within.http.get("/caseload", headers=within.cookie).text
+    assert "<h1>Caseload, September 2026</h1>" in opened
+    assert len(names(opened)) == len(STEMS)
+    taken = within.http.get("/caseload/list.csv", headers=within.cookie)
+    assert f"caseload-{MONTH}.csv" in taken.headers["content-disposition"]
+    within.hospital.sync(write=False, month="2026-08")  # an older month that is read again later
+    assert "<h1>Caseload, September 2026</h1>" in within.http.get("/caseload", headers=within.cookie).text
+    assert "bhi-fhir sync --month 2026-07" in within.get("/caseload", month="2026-07").text
+
+
+def test_month_and_filter_survive_the_way_to_the_sign_in(within: Inside) -> None:
+    there = within.http.get("/caseload?month=2026-09&status=billable&silent=7&back=1&page=2&evil=https://x.example")
+    assert there.headers["location"] == "/caseload/login?month=2026-09&status=billable&silent=7&back=1&page=2"
+    nothing = within.http.get("/caseload?month=x&status=x&sort=status&page=-1")
+    assert nothing.headers["location"] == "/caseload/login"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (Unreachable("away"), 503, "The hospital&#39;s sign-in does not answer"),
+        (SignInRefused("no", "invalid_grant"), 400, "Open the caseload again."),
+        (SignInRefused("no"), 403, "The hospital&#39;s sign-in cannot be trusted"),
+    ],
+)
+def test_a_sign_in_of_the_hospital_that_fails_is_not_told_as_the_ehrs(
+    within: Inside, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, said: str
+) -> None:
+    async def fails(client: Client, base: str) -> None:
+        raise error
+
+    monkeypatch.setattr(Client, "server", fails)
+    answer = within.http.get("/caseload/login")
+    assert answer.status_code == status
+    assert said in answer.text
+    assert "EHR" not in answer.text
+
+
 def test_people_are_named_on_the_list_and_in_the_sheet(within: Inside) -> None:
     shown = within.get("/caseload").text
     assert "Maria Synthetic" in shown
@@ -49,6 +92,16 @@ def test_people_are_named_on_the_list_and_in_the_sheet(within: Inside) -> None:
 def test_names_stand_sealed_in_the_ledger(within: Inside) -> None:
     with within.app.state.caseload.last.ledger.engine.connect() as db:
         assert "Synthetic" not in str(db.execute(sa.select(tables.months)).all())
+
+
+def test_days_since_the_last_contact_are_counted_to_the_day_on_which_the_list_is_shown(within: Inside) -> None:
+    today = within.app.state.service.today()
+    rows = [row for row in sheet(within) if row["last contact"]]
+    assert rows
+    for row in rows:
+        assert int(row["days since"]) == (today - date.fromisoformat(row["last contact"])).days
+    some = rows[0]["days since"]
+    assert f"{some} days ago" in within.get("/caseload", silent=some).text
 
 
 @pytest.mark.parametrize("sort", ["patient", "minutes", "missing", "elements", "review", "contact", "improving"])

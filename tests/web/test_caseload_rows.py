@@ -59,11 +59,18 @@ CLERK = Team("CareTeam/1", Program.COCM, (Member("Practitioner/c", frozenset({Ro
         ({"kinds": frozenset({"administrative", "outreach"})}, "2026-03-10"),
     ],
 )
-def test_the_last_contact_is_finished_work_by_a_clinical_person_up_to_the_months_end(
+def test_the_last_contact_is_finished_work_by_a_clinical_person_up_to_the_day(
     more: dict[str, object], day: str
 ) -> None:
     chart = Chart("Patient/1", teams=(CLERK,), activities=(replace(CALL, **more),))  # type: ignore[arg-type]
-    assert last_contact(chart, DESK.month) == day
+    assert last_contact(chart, DESK.site.zone, AS_OF) == day
+
+
+def test_the_last_contact_is_looked_for_up_to_the_day_on_which_the_record_is_read() -> None:
+    later = replace(CALL, when=at("2026-04-20T10:00-05:00"))
+    chart = Chart("Patient/1", teams=(CLERK,), activities=(CALL, later))
+    found = [last_contact(chart, DESK.site.zone, date(2026, 4, day)) for day in (19, 20)]
+    assert found == ["2026-03-10", "2026-04-20"]
 
 
 def test_scores_are_those_of_complete_screenings_by_day_up_to_the_months_end() -> None:

@@ -140,15 +140,15 @@ def test_keys_that_come_slowly_are_not_waited_for_either(
 ) -> None:
     import asyncio
 
-    from bhi_fhir.web.tokens import Keys
+    from bhi_fhir.web.tokens import PublicKeys
 
-    real = Keys._fetch
+    real = PublicKeys._fetch
 
-    async def slow(self: Keys) -> Any:
+    async def slow(self: PublicKeys) -> Any:
         await asyncio.sleep(0.8)
         return await real(self)
 
-    monkeypatch.setattr(Keys, "_fetch", slow)
+    monkeypatch.setattr(PublicKeys, "_fetch", slow)
     with running(create_app(cdss.hospital.folder, is_open=True)) as client:
         late = Cdss(client, cdss.hospital)
         began = time.perf_counter()

@@ -126,7 +126,7 @@ def test_a_month_goes_out_as_dft_and_is_acknowledged(site: Path, tmp_path: Path)
     assert received[2].count("MSH|") == 0  # one message, although the sync ran twice
 
 
-@pytest.mark.parametrize("name", ["bhi-fhir-sync.service", "bhi-fhir.service"])
+@pytest.mark.parametrize("name", ["bhi-fhir-sync.service", "bhi-fhir-open-month.service", "bhi-fhir.service"])
 def test_the_units_run_documented_commands(name: str) -> None:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
@@ -134,10 +134,23 @@ def test_the_units_run_documented_commands(name: str) -> None:
     assert _is_understood(unit["Service"]["ExecStart"])
 
 
-def test_the_timer_says_when() -> None:
-    timer = configparser.ConfigParser(interpolation=None)
-    timer.read(SCHEDULED / "bhi-fhir-sync.timer")
-    assert timer["Timer"]["OnCalendar"]
+def test_each_night_last_month_is_delivered_and_the_open_month_only_read() -> None:
+    units = {}
+    for name in ("bhi-fhir-sync", "bhi-fhir-open-month"):
+        timer = configparser.ConfigParser(interpolation=None)
+        timer.read([SCHEDULED / f"{name}.timer"])
+        unit = configparser.ConfigParser(strict=False, interpolation=None)
+        unit.read([SCHEDULED / f"{name}.service"])
+        units[timer["Timer"]["OnCalendar"]] = unit["Service"]["ExecStart"]
+    jobs = {
+        each["spec"]["schedule"]: " ".join(
+            each["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["command"]
+        )
+        for each in yaml.safe_load_all((SCHEDULED / "cronjob.yaml").read_text())
+    }
+    for found in (units, jobs):
+        assert sorted("--write" in command for command in found.values()) == [False, True]
+        assert sorted("-1 day" in command for command in found.values()) == [False, True]
 
 
 def test_the_kubernetes_objects_run_documented_commands() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,9 +14,13 @@ import pytest
 import respx
 from joserfc import jwt
 from joserfc.jwk import RSAKey
+from served import site
 
-from bhi_fhir.errors import Refused, ServerError, SiteError, Unreachable
-from bhi_fhir.settings import SignIn
+from bhi_fhir.errors import Refused, ServerError, SiteError, Unreachable, UsageError
+from bhi_fhir.jobs.desk import Desk
+from bhi_fhir.settings import Cds, CdsClient, SignIn
+from bhi_fhir.web.caseload import Caseload
+from bhi_fhir.web.cds_callers import CdsCallers
 from bhi_fhir.web.oauth_client import Attempt, Client, SignInRefused
 
 BASE = "https://ehr.example/fhir"
@@ -201,3 +206,49 @@ async def test_no_connection_and_no_configuration_are_errors_of_the_server() -> 
 def test_what_cannot_be_used_is_said_with_its_key(settings: dict[str, Any]) -> None:
     with pytest.raises(SiteError, match=r"^smart[.:]"):
         client(**settings)
+
+
+@pytest.mark.parametrize(
+    ("auth", "secret", "said"),
+    [("private_key_jwt", "nonsense", "the private key is no readable PEM"),
+     ("client_secret", "SEC\nRET", "client_secret: client_id or secret")],
+)  # fmt: skip
+def test_a_bad_credential_is_said_with_the_table_that_it_stands_in(
+    monkeypatch: pytest.MonkeyPatch, auth: str, secret: str, said: str
+) -> None:
+    monkeypatch.setenv("KEY", secret)
+    with pytest.raises(UsageError) as raised:
+        client(auth=auth, secret_env="KEY")
+    assert str(raised.value).startswith(f"[smart] {said}")
+
+
+def test_a_bad_address_of_an_ehrs_keys_is_said_with_its_table() -> None:
+    with pytest.raises(SiteError, match=r"^\[\[cds.clients\]\] jwks_url: "):
+        CdsCallers(Cds(clients=[CdsClient(iss="https://a.example", jwks_url="http://a.example/jwks")]), Any)  # type: ignore[arg-type]
+
+
+OPENID = "/.well-known/openid-configuration"
+
+
+def hospital(issuer: str) -> Client:
+    return Client("caseload", SignIn(client_id="list"), "https://bhi.example/caseload/callback", OPENID, issuer)
+
+
+@pytest.mark.parametrize("named", ["https://login.example/OTHER-TENANT", "https://login.example", ""])
+async def test_the_hospitals_sign_in_is_that_of_the_issuer_and_no_other(named: str) -> None:
+    there = {name: url.replace("ehr.example", "login.example") if isinstance(url, str) else url
+             for name, url in CONFIGURATION.items()}  # fmt: skip
+    with respx.mock as mock:
+        mock.get(f"https://login.example/mine{OPENID}").respond(json={**there, "issuer": named})
+        with pytest.raises(SignInRefused, match="of another issuer"):
+            await hospital("https://login.example/mine").server("https://login.example/mine")
+        mock.get(f"https://login.example/mine{OPENID}").respond(json={**there, "issuer": "https://login.example/mine"})
+        assert await hospital("https://login.example/mine/").server("https://login.example/mine")
+
+
+@pytest.mark.parametrize("issuer", ["http://localhost.evil.example", "http://login.example", "https://a@b.example"])
+def test_the_hospitals_sign_in_is_by_https_or_on_this_machine(tmp_path: Path, issuer: str) -> None:
+    extra = f'[serve]\npublic_url = "https://bhi.example"\n[caseload]\nissuer = "{issuer}"\nclient_id = "x"'
+    desk = Desk.open(site(tmp_path, extra), "2026-09")
+    with pytest.raises(SiteError, match=r"^caseload.issuer: give the https address"):
+        Caseload.of(desk, Any, Any, Any)  # type: ignore[arg-type]

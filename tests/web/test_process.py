@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -100,6 +102,37 @@ def test_several_workers_count_together(tmp_path: Path) -> None:
         assert counts == {"10.0"}
         running.send_signal(signal.SIGTERM)
         assert running.wait(30) in (0, -signal.SIGTERM)
+
+
+def test_what_uvicorn_says_can_be_read_and_a_worker_that_died_is_said(tmp_path: Path) -> None:
+    with process(site(tmp_path / "site"), "--open", "--workers", "2") as (client, _, log):
+        address = f"Uvicorn running on {client.base_url} (Press CTRL+C to quit)"
+        assert address in _events(log, "Uvicorn running")
+        started = _events(log, "Started server process", 2)
+        worker = int(started[0].partition("[")[2].rstrip("]"))
+        os.kill(worker, signal.SIGKILL)
+        assert _events(log, f"Child process [{worker}] died")
+        assert len(_events(log, "Started server process", 3)) == 3
+        # What is not HTTP is said, and not what it was.
+        with socket.create_connection((client.base_url.host, client.base_url.port)) as raw:
+            raw.sendall(b"walter\r\n\r\n")
+            raw.recv(1000)
+        assert _events(log, "Invalid HTTP request received.")
+        assert "uvicorn.error" not in log.read_text()
+    assert "%" not in log.read_text()
+    assert "walter" not in log.read_text()
+
+
+def _events(log: Path, beginning: str, number: int = 1) -> list[str]:
+    """Log lines that begin so, as soon as there are so many."""
+    found: list[str] = []
+    for _ in range(300):
+        events = [json.loads(line)["event"] for line in log.read_text().splitlines() if line.endswith("}")]
+        found = [event for event in events if event.startswith(beginning)]
+        if len(found) >= number:
+            break
+        time.sleep(0.1)
+    return found
 
 
 def test_several_workers_keep_one_rate_together(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from bhi_fhir.web.pages.course import Course, courses
 from bhi_fhir.web.pages.minutes import Bar, bar
 
 STATUS = {"billable": "Supported", "needs-review": "A person must decide", "not-billable": "Not supported"}
-OUTCOME = {"met": "met", "not-met": "not met", "unknown": "unknown"}
 STATES = {
     "prepared": "prepared, nothing sent",
     "sending": "sent, no answer yet",

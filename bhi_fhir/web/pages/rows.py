@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, timedelta
 
+from bhi_fhir.delivery.folder import sheet
 from bhi_fhir.domain.decision import Candidate, Decision
 from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.jobs.explain_missing import ELEMENTS
@@ -110,7 +109,10 @@ def row(kept: Kept) -> Row:
 
 
 def followed(each: Row, as_of: date, low: int) -> Row:
-    """With contact and course as of a day. `low`: the score below which PHQ-9 and GAD-7 are in remission."""
+    """With contact and course as of the day on which the list is shown.
+
+    `low`: the score below which PHQ-9 and GAD-7 are in remission.
+    """
     said = each.last_contact
     return replace(
         each,
@@ -168,6 +170,13 @@ class Filter:
             back=given.get("back") == "1",
         )
 
+    @property
+    def said(self) -> dict[str, str | int]:
+        """As an address has it: only what filters or sorts otherwise than by itself."""
+        chosen = {each.name: getattr(self, each.name) for each in fields(self)}
+        plain = {each.name: each.default for each in fields(self)}
+        return {name: 1 if value is True else value for name, value in chosen.items() if value != plain[name]}
+
     def choose(self, rows: Iterable[Row]) -> list[Row]:
         found = sorted(filter(self._fits, rows), key=_KEYS[self.sort])
         return found[::-1] if self.back else found
@@ -200,17 +209,14 @@ _KEYS = {
 
 
 def as_csv(rows: Iterable[Row], month: ServiceMonth, today: date) -> str:
-    """For a spreadsheet: what would start a formula there is quoted."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, _COLUMNS)
-    writer.writeheader()
     left = max((month.last_day - today).days, 0)
-    for r in rows:
-        cells = (month, today, left, r.patient, r.who.name, r.who.born, r.who.number, r.said, r.codes, r.minutes,
-                 _or_empty(r.missing), r.next_code, "; ".join(r.elements), "due" if r.review_due else "", r.reason,
-                 r.last_contact, _or_empty(r.silent), r.not_improving)  # fmt: skip
-        writer.writerow({name: _harmless(str(cell)) for name, cell in zip(_COLUMNS, cells, strict=True)})
-    return out.getvalue()
+    cells = (
+        (month, today, left, r.patient, r.who.name, r.who.born, r.who.number, r.said, r.codes, r.minutes,
+         _or_empty(r.missing), r.next_code, "; ".join(r.elements), "due" if r.review_due else "", r.reason,
+         r.last_contact, _or_empty(r.silent), r.not_improving)
+        for r in rows
+    )  # fmt: skip
+    return sheet([_COLUMNS, *(tuple(map(str, each)) for each in cells)])
 
 
 _COLUMNS = (
@@ -221,7 +227,3 @@ _COLUMNS = (
 
 def _or_empty(number: int | None) -> int | str:
     return "" if number is None else number
-
-
-def _harmless(cell: str) -> str:
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
