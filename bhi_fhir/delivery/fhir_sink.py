@@ -12,7 +12,7 @@ changed with If-Match; a server without versions is not written to twice.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -34,16 +34,16 @@ _APART = frozenset({400, 403, 404, 405, 422, 501})
 
 
 class FhirSink:
-    """`recorded` tells now, for the Provenance."""
+    """`clock` tells now, aware, for the Provenance."""
 
     name = "fhir"
     drafts = True
 
-    def __init__(self, client: BhiClient, served: Capabilities, site: DraftSite, recorded: datetime) -> None:
+    def __init__(self, client: BhiClient, served: Capabilities, site: DraftSite, clock: Callable[[], datetime]) -> None:
         self._client = client
         self._served = served
         self._site = site
-        self._recorded = recorded
+        self._clock = clock
         self.keyed = "plain" not in {self._door(kind) for kind in ("ChargeItem", "Claim")}
 
     def takes(self, draft: Draft) -> bool:
@@ -121,7 +121,7 @@ class FhirSink:
             if not missing:
                 return ""
             created = [(_versioned(line), line.content) for line in missing]
-            made = provenance(created, evidence, self._recorded, self._site)
+            made = provenance(created, evidence, self._clock(), self._site)
             await create(self._client, json.loads(made.model_dump_json()))
         except ServerError as error:
             return f"Its Provenance was not written: {error}"

@@ -48,7 +48,7 @@ class Place:
     reached: list[str]
 
     def sink(self) -> FhirSink:
-        return FhirSink(self.client, self.served, SITE, NOW)
+        return FhirSink(self.client, self.served, SITE, lambda: NOW)
 
     def drafts(self, decision: Any = COCM_FIRST, chart: Any = MARIA, run: Any = RUN) -> list[Draft]:
         made = draft(varied(decision, patient=self.patient), varied(chart, patient=self.patient), run)
