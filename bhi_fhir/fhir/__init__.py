@@ -8,6 +8,7 @@
     client.py        BhiClient: all of these, retries, deadlines, errors as errors.ServerError
     outcome.py       OperationOutcome -> codes and sentences without patient data
     reading.py       search with paging, read, find_by_identifier
+    shared.py        answers that several wait for, asked for once
     writing.py       create, update, operation, each once; transactions, answer by answer
     capabilities.py  /metadata
 
