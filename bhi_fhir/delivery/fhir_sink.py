@@ -18,10 +18,11 @@ from typing import Any, Literal
 from urllib.parse import urlencode
 
 from bhi_fhir.delivery.line import Content, Draft, Line, Nothing, Receipt, Seen, Several, Standing
+from bhi_fhir.delivery.sink import failure
 from bhi_fhir.drafts.identity import SYSTEM
 from bhi_fhir.drafts.provenance import provenance
 from bhi_fhir.drafts.site import DraftSite
-from bhi_fhir.errors import Conflict, Refused, ServerError, Unreachable
+from bhi_fhir.errors import Refused, ServerError
 from bhi_fhir.fhir.capabilities import Capabilities
 from bhi_fhir.fhir.client import BhiClient
 from bhi_fhir.fhir.reading import find_by_identifier, search
@@ -84,9 +85,9 @@ class FhirSink:
         except Refused as refused:
             if refused.status in _APART:
                 return [await self._singly(line) for line in lines]
-            return [_failure(refused)] * len(lines)
+            return [failure(refused)] * len(lines)
         except ServerError as error:
-            return [_failure(error)] * len(lines)
+            return [failure(error)] * len(lines)
         return [_receipt(answer) for answer in answers]
 
     async def _singly(self, line: Line) -> Receipt:
@@ -146,32 +147,16 @@ async def _sent(sending: Awaitable[EntryAnswer]) -> Receipt:
     try:
         return _receipt(await sending)
     except ServerError as error:
-        return _failure(error)
+        return failure(error)
 
 
 def _receipt(answer: EntryAnswer) -> Receipt:
     if answer.problem:
-        return _failure(answer.problem)
+        return failure(answer.problem)
     reference, version = answer.reference or "", answer.version or ""
     if not reference:  # Azure says nothing of a conditional match: the next look finds it
         return Receipt("unknown", reason="the server does not say where it stands", existed=answer.status == 200)
     return Receipt("confirmed", reference, version, existed=answer.status == 200)
-
-
-def _failure(error: ServerError) -> Receipt:
-    """What a failed send means: an answer that says no, or none that says anything."""
-    said = str(error)
-    match error:
-        case Conflict():
-            return Receipt("conflict", reason=said)
-        case Refused(status=429):
-            return Receipt("unsent", reason=said, status=429)
-        case Refused(status=status) if status // 100 in (3, 4) and status != 408:
-            return Receipt("refused", reason=said, status=status)
-        case Unreachable(sent=False):
-            return Receipt("unsent", reason=said)
-    # A 5xx may come from a proxy after the server has carried it out; so may a broken or half an answer.
-    return Receipt("unknown", reason=said)
 
 
 def _transaction(entries: list[dict[str, Any]]) -> dict[str, Any]:
