@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
+from datetime import tzinfo
 
 from bhi_fhir.delivery.charged import charged, units
 from bhi_fhir.delivery.folder import sheet
@@ -55,9 +56,9 @@ class Row:
     identifier: str
 
 
-def rows(lines: Iterable[Line]) -> list[Row]:
-    """By patient, month and code."""
-    found = (row for line in lines for row in _rows(line))
+def rows(lines: Iterable[Line], zone: tzinfo) -> list[Row]:
+    """By patient, month and code. `zone`: the practice's."""
+    found = (row for line in lines for row in _rows(line, zone))
     return sorted(found, key=lambda row: (row.patient, row.month, row.what, row.code, row.date_of_service))
 
 
@@ -66,7 +67,7 @@ def as_csv(listed: Iterable[Row]) -> str:
     return sheet([header, *(astuple(row) for row in listed)])
 
 
-def _rows(line: Line) -> Iterator[Row]:
+def _rows(line: Line, zone: tzinfo) -> Iterator[Row]:
     patient, performer, entries = _charge(line.draft) if line.draft.resource_type == "ChargeItem" else _claim(line)
     for code, day, number in entries:
         yield Row(
@@ -79,7 +80,7 @@ def _rows(line: Line) -> Iterator[Row]:
             units=str(number),
             performer=performer,
             because=line.reason,
-            since=f"{line.changed_at:%Y-%m-%d}" if line.changed_at else "",
+            since=f"{line.changed_at.astimezone(zone):%Y-%m-%d}" if line.changed_at else "",
             identifier=line.identifier,
         )
 

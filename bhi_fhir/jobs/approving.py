@@ -182,4 +182,4 @@ def by_hand(desk: Desk) -> str:
     Not of what is only not sent yet: the next run sends it, and it would stand there twice.
     """
     listed = [n for _, n in _lines(desk) if n.sink == "worklist"]
-    return work_list.as_csv(work_list.rows(listed))
+    return work_list.as_csv(work_list.rows(listed, desk.site.zone))

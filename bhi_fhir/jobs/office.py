@@ -112,7 +112,7 @@ async def opened(desk: Desk, now: datetime, clock: Callable[[], datetime] = _utc
             sinks = doors(desk.site.delivery, desk.folder, client, served, site, lambda: clock().astimezone(zone))
             ledger = ledger_of(desk)
             try:
-                yield Office(desk, client, served, reader, ledger, Delivery(ledger, sinks), log, audit, now)
+                yield Office(desk, client, served, reader, ledger, Delivery(ledger, sinks, zone), log, audit, now)
             finally:
                 ledger.close()
     finally:

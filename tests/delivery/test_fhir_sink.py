@@ -55,7 +55,7 @@ class Place:
         return [_draft(resource) for resource in made.resources]
 
     async def deliver(self, drafts: Sequence[Draft] | None = None, sink: FhirSink | None = None) -> list[Delivered]:
-        delivery = Delivery(self.ledger, [sink or self.sink()])
+        delivery = Delivery(self.ledger, [sink or self.sink()], UTC)
         wanted = self.drafts() if drafts is None else drafts
         audit: Any = Audit()
         return await settle(delivery, Wanted(self.patient, MONTH, wanted, evidence=["Encounter/e1"]), audit)

@@ -250,14 +250,14 @@ async def test_equal_instants_and_numbers_spelled_differently_are_no_difference(
     seen = await looked(STANDING)
     assert isinstance(seen, Standing)
     assert (seen.reference, seen.version) == ("ChargeItem/1", "2")
-    step = reconcile(STANDING, PLANNED.draft, seen, whole=True, keyed=True, age_s=0.0)
+    step = reconcile(STANDING, PLANNED.draft, seen, whole=True, keyed=True, age_s=0.0, zone=UTC)
     assert (step.action, step.line.version) == ("keep", "2")
 
 
 async def test_what_the_server_holds_and_nobody_can_read_is_left_alone(respx_mock: respx.MockRouter) -> None:
     broken = {**PLANNED.content, "id": "1", "quantity": "one"}
     respx_mock.get(f"{BASE}/ChargeItem/1").respond(200, json=broken)
-    step = reconcile(STANDING, PLANNED.draft, await looked(STANDING), whole=True, keyed=True, age_s=0.0)
+    step = reconcile(STANDING, PLANNED.draft, await looked(STANDING), whole=True, keyed=True, age_s=0.0, zone=UTC)
     assert (step.action, "it is no valid R4" in step.because) == ("leave", True)
 
 
