@@ -12,6 +12,8 @@ from make_examples import MONTH
 
 from bhi_fhir.cli import cli
 from bhi_fhir.delivery.line import Line
+from bhi_fhir.domain.decision import Candidate, Decision, Finding, Minutes
+from bhi_fhir.jobs.approving import _what_is_open
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.office import ledger_of
 
@@ -48,6 +50,34 @@ def test_a_biller_sees_the_lines_and_releases_them(hospital: Hospital) -> None:
     again = month(hospital, "approve", "--by", "Another Biller").stdout
     assert "Ann Biller" in again
     assert "Another" not in again
+
+
+def test_a_line_that_waits_for_a_person_is_shown_and_cannot_be_approved(hospital: Hospital) -> None:
+    patient = hospital.admit("brief-intervention-not-documented")
+    month(hospital, "sync", "--write")
+    for more in ([], ["--patient", patient], ["--code", "99492"]):
+        (row,) = json.loads(month(hospital, "approve", "--format", "json", *more).stdout)
+        assert (row["patient"], row["code"], row["state"], row["reference"]) == (patient, "99492", "needs-review", "")
+        assert row["todo"] == "not to be approved yet; document or attest: brief-intervention, then sync"
+    whose = ["--site", str(hospital.folder), "--month", MONTH, "--patient", patient]
+    refused = CliRunner().invoke(cli, ["approve", *whose, "--by", "Ann Biller"])
+    assert "not to be approved yet; document or attest: brief-intervention" in str(refused.exception)
+    assert hospital.drafts() == {}
+
+
+def test_what_waits_is_said_of_a_block_and_of_an_add_on() -> None:
+    unread = Finding("consent", "unknown", "b", "c")
+    asked = Finding("registry-tracking", "not-met", "b", "c", level="review")
+    met = Finding("minutes", "met", "b", "c")
+    base, add_on = (
+        Candidate("99493", "needs-review", 1, (unread, asked, met)),
+        Candidate("99494", "needs-review", 1, (met,)),
+    )
+    decision = Decision("Patient/1", "cocm", None, Minutes(), (), (base, add_on))
+    assert _what_is_open(decision, "99493") == (
+        "not to be approved yet; make clear in the record: consent and document or attest: registry-tracking, then sync"
+    )
+    assert _what_is_open(decision, "99494") == "not to be approved yet; it waits with its base, then sync"
 
 
 def test_nothing_to_approve_is_said(hospital: Hospital) -> None:
