@@ -40,7 +40,7 @@ def _listed(task: str, draft: Draft) -> Receipt:
 class Row:
     """One code on one day, as a biller enters it. `since`: the day on which the line last changed.
 
-    `do`: enter, correct or take back.
+    `diagnoses`: ICD-10-CM codes with a space between them. `do`: enter, correct or take back.
     """
 
     do: str
@@ -51,6 +51,7 @@ class Row:
     date_of_service: str
     units: str
     performer: str
+    diagnoses: str
     because: str
     since: str
     identifier: str
@@ -68,7 +69,8 @@ def as_csv(listed: Iterable[Row]) -> str:
 
 
 def _rows(line: Line, zone: tzinfo) -> Iterator[Row]:
-    patient, performer, entries = _charge(line.draft) if line.draft.resource_type == "ChargeItem" else _claim(line)
+    is_charge = line.draft.resource_type == "ChargeItem"
+    patient, performer, diagnoses, entries = _charge(line.draft) if is_charge else _claim(line)
     for code, day, number in entries:
         yield Row(
             do=(line.version if line.sink == WorkList.name else "") or "enter",
@@ -79,6 +81,7 @@ def _rows(line: Line, zone: tzinfo) -> Iterator[Row]:
             date_of_service=day,
             units=str(number),
             performer=performer,
+            diagnoses=" ".join(diagnoses),
             because=line.reason,
             since=f"{line.changed_at.astimezone(zone):%Y-%m-%d}" if line.changed_at else "",
             identifier=line.identifier,
@@ -89,14 +92,16 @@ Entries = list[tuple[str, str, int]]
 """Code, ISO date and units of each."""
 
 
-def _charge(draft: Draft) -> tuple[str, str, Entries]:
+def _charge(draft: Draft) -> tuple[str, str, Sequence[str], Entries]:
     charge = charged(draft)
-    return charge.patient, charge.performer, [(charge.code, day, number) for day, number in charge.served]
+    entries = [(charge.code, day, number) for day, number in charge.served]
+    return charge.patient, charge.performer, charge.diagnoses, entries
 
 
-def _claim(line: Line) -> tuple[str, str, Entries]:
+def _claim(line: Line) -> tuple[str, str, Sequence[str], Entries]:
     entries = [
         (item["productOrService"]["coding"][0]["code"], item["servicedDate"], units(item))
         for item in line.content["item"]
     ]
-    return line.content["patient"]["reference"], line.draft.code, entries
+    diagnoses = [each["diagnosisCodeableConcept"]["coding"][0]["code"] for each in line.content.get("diagnosis", ())]
+    return line.content["patient"]["reference"], line.draft.code, diagnoses, entries

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from delivery.charges import APPROVED, CLAIM, PLANNED, TWO_DAYS, TWO_UNITS, WITHDRAWN, with_content
+from delivery.charges import APPROVED, CLAIM, PLANNED, TWO_DAYS, TWO_UNITS, WITHDRAWN, with_content, with_draft
 
 from bhi_fhir.delivery.line import Line, Unseen
 from bhi_fhir.delivery.sink import Sink
@@ -33,11 +33,12 @@ async def test_what_is_to_be_done_is_said() -> None:
 
 
 def test_a_row_is_what_a_biller_enters() -> None:
-    line = replace(LISTED, changed_at=datetime(2026, 4, 2, 9, tzinfo=UTC))
+    line = with_draft(replace(LISTED, changed_at=datetime(2026, 4, 2, 9, tzinfo=UTC)), diagnoses=("F32.1", "F41.1"))
     (row,) = rows([line], UTC)
     assert (row.do, row.what, row.patient, row.month) == ("enter", "ChargeItem", "Patient/maria", "2026-03")
     assert (row.code, row.date_of_service, row.units) == ("99492", "2026-03-31", "1")
     assert (row.performer, row.because, row.since) == ("Practitioner/pcp", LISTED.reason, "2026-04-02")
+    assert row.diagnoses == "F32.1 F41.1"
 
 
 def test_the_day_of_a_change_is_the_practices() -> None:
@@ -52,7 +53,7 @@ def test_each_day_has_a_row_and_so_has_each_item_of_a_claim() -> None:
         ("ChargeItem", "2026-03-17", "2"),
         ("Claim", "2026-03-31", "1"),
     ]
-    assert found[2].performer == "Practitioner/pcp"
+    assert (found[2].performer, found[2].diagnoses) == ("Practitioner/pcp", "F32.1 F41.1")
 
 
 def test_what_waits_at_another_door_is_to_be_entered() -> None:
