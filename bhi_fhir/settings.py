@@ -107,7 +107,8 @@ class Delivery(_Strict, frozen=True):
 
     Relative paths, also in a sqlite URL, are relative to the folder of site.toml. `key_*`: the Fernet key
     (or several, newest first) that encrypts patient data at rest. `keep_months`: how long decisions and the
-    content of drafts are kept; that a line was delivered is kept for ever.
+    content of drafts are kept; that a line was delivered is kept for ever. `draft_review`: lines that need review
+    are drafted too.
     """
 
     sink: Literal["auto", "fhir", "oracle", "dft", "files", "worklist"] = "auto"
@@ -117,6 +118,7 @@ class Delivery(_Strict, frozen=True):
     audit: str = "bhi-fhir-audit.ndjson"
     keep_months: Annotated[int, Meta(ge=13)] = 84
     write_open_month: bool = False
+    draft_review: bool = False
     folder: str = ""
     dft: Dft = Dft()
     oracle: Oracle = Oracle()

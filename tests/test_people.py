@@ -65,6 +65,24 @@ def test_a_line_that_waits_for_a_person_is_shown_and_cannot_be_approved(hospital
     assert hospital.drafts() == {}
 
 
+def test_a_site_may_draft_what_needs_review_and_it_is_released_only_by_name(hospital: Hospital) -> None:
+    patient = hospital.admit("brief-intervention-not-documented")
+    hospital.admit(FIRST)
+    hospital.configure("[delivery]\ndraft_review = true\n")
+    month(hospital, "sync", "--write")
+    rows = {row["patient"]: row for row in json.loads(month(hospital, "approve", "--format", "json").stdout)}
+    assert len(rows) == 2
+    assert rows[patient]["state"] == "confirmed"
+    assert rows[patient]["todo"].endswith(
+        "attest: brief-intervention, then sync; or approve it with --patient and --code"
+    )
+    for more, approved in (([], False), (["--patient", patient, "--code", "99492"], True)):
+        month(hospital, "approve", "--by", "Ann Biller", *more)
+        rows = {row["patient"]: row for row in json.loads(month(hospital, "approve", "--format", "json").stdout)}
+        assert (rows.pop(patient)["state"] == "approved") is approved
+        assert [row["state"] for row in rows.values()] == ["approved"]
+
+
 def test_what_waits_is_said_of_a_block_and_of_an_add_on() -> None:
     unread = Finding("consent", "unknown", "b", "c")
     asked = Finding("registry-tracking", "not-met", "b", "c", level="review")

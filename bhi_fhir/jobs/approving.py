@@ -6,7 +6,7 @@ import getpass
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import msgspec
@@ -59,9 +59,18 @@ def standing(desk: Desk, patient: str = "", code: str = "") -> list[Standing]:
     if (patient or code) and not charges and not waiting:
         raise UsageError(_NONE.format(desk.month))
     shown = [_standing(who, line) for who, line in charges if line.state != "withdrawn"]
-    known = {(row.patient, row.code) for row in shown}
-    shown += [row for row in waiting if (row.patient, row.code) not in known]
+    open_of = {(row.patient, row.code): row.todo for row in waiting}
+    drafted = {(row.patient, row.code) for row in shown}
+    shown = [_with_review(row, open_of.get((row.patient, row.code), "")) for row in shown]
+    shown += [row for row in waiting if (row.patient, row.code) not in drafted]
     return sorted(shown, key=lambda row: (row.patient, row.code))
+
+
+def _with_review(row: Standing, is_open: str) -> Standing:
+    """A draft of a line that needs review (`[delivery] draft_review`) is not released with the others."""
+    if row.todo != "approve" or not is_open:
+        return row
+    return replace(row, todo=f"{is_open}; or approve it with --patient and --code")
 
 
 def _standing(patient: str, line: Line) -> Standing:
@@ -174,10 +183,14 @@ def _chosen(desk: Desk, patient: str, code: str) -> list[tuple[str, Line]]:
 
 
 async def approve(desk: Desk, by: str, now: datetime, *, patient: str = "", code: str = "") -> list[Delivered]:
-    """Release the month's charges, or those of one patient or code. UsageError if there is none."""
+    """Release the month's charges, or those of one patient or code. UsageError if there is none.
+
+    The draft of a line that needs review is released only where patient and code are named.
+    """
+    left = set() if patient and code else {(row.patient, row.code) for row in _waiting(desk, patient, code)}
     chosen: dict[str, list[str]] = defaultdict(list)
     for who, line in _chosen(desk, patient, code):
-        if line.state != "withdrawn":
+        if line.state != "withdrawn" and (line.approved_by or (who, line.draft.code) not in left):
             chosen[who].append(line.identifier)
     done: list[Delivered] = []
     async with opened(desk, now) as office:
