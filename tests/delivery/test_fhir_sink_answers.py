@@ -35,11 +35,11 @@ CONDITION = "identifier=urn%3Abhi-fhir%3Adraft%7C{}"
 def served(door: Door, *types: str, targets: bool = True) -> Capabilities:
     """A /metadata that offers this door for charges and claims."""
     conditional, own_id = door in ("transaction", "conditional"), door == "own id"
-    offered = TypeCapability(frozenset({"create", "update"}), frozenset(), conditional, False, own_id)
+    offered = TypeCapability(frozenset({"create", "update"}), frozenset(), conditional, own_id)
     witness = replace(offered, search_params=frozenset({"target"} if targets else ()))
     kinds = dict.fromkeys(types or ("ChargeItem", "Claim"), offered)
     system = frozenset({"transaction"} if door == "transaction" else ())
-    return Capabilities("4.0.1", "", MappingProxyType({**kinds, "Provenance": witness}), system)
+    return Capabilities(MappingProxyType({**kinds, "Provenance": witness}), system)
 
 
 def bundle(kind: str, entries: Sequence[Any]) -> httpx.Response:
