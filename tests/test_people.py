@@ -104,6 +104,12 @@ def test_nothing_to_approve_is_said(hospital: Hospital) -> None:
     assert "no such line" in str(result.exception)
 
 
+def test_to_look_for_lines_makes_nothing(hospital: Hospital) -> None:
+    before = sorted(file.name for file in hospital.folder.iterdir())
+    assert json.loads(month(hospital, "approve", "--format", "json").stdout) == []
+    assert sorted(file.name for file in hospital.folder.iterdir()) == before
+
+
 def test_an_attestation_needs_a_name_a_reason_and_a_reference(hospital: Hospital) -> None:
     patient = hospital.admit("brief-intervention-not-documented")
     words = ["--patient", patient, "--requirement", "brief-intervention", "--because", "on paper"]

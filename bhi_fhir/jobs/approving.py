@@ -20,9 +20,8 @@ from bhi_fhir.delivery.line import Line
 from bhi_fhir.delivery.settle import release, resolve
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.decision import Line as Decided
-from bhi_fhir.domain.record import Attestation
 from bhi_fhir.errors import UsageError
-from bhi_fhir.jobs.attesting import basis
+from bhi_fhir.jobs import attesting
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.office import ledger_of, opened
 
@@ -115,6 +114,8 @@ class _Kept(msgspec.Struct, frozen=True):
 def _waiting(desk: Desk, patient: str, code: str) -> list[Standing]:
     """What the last sync of the month found needs-review."""
     month = str(desk.month)
+    if not _is_kept(desk):
+        return []
     with closing(ledger_of(desk)) as ledger:
         keys = [ledger.key(patient)] if patient else list(ledger.roster(month))
         kept = list(ledger.kept_of(month, keys, _Kept))
@@ -157,7 +158,15 @@ def _what_is_open(decision: Decision, code: str) -> str:
     return f"not to be approved yet; {' and '.join(filter(None, tasks)) or 'it waits with its base'}, then sync"
 
 
+def _is_kept(desk: Desk) -> bool:
+    """Nothing was ever kept without its key: to look makes none, nor a ledger."""
+    kept = desk.site.delivery
+    return bool(kept.key_env) or (desk.folder / kept.key_file).exists()
+
+
 def _lines(desk: Desk) -> list[tuple[str, Line]]:
+    if not _is_kept(desk):
+        return []
     with closing(ledger_of(desk)) as ledger:
         return ledger.month_lines(str(desk.month))
 
@@ -215,12 +224,7 @@ async def attest(
             decision = next((d for d, _ in decided.decisions if d.patient == patient), None)
             if decision is None:
                 raise UsageError("The patient's record is merged or not readable.")
-            rests_on = await basis(office.client, decision, requirement, reference)
-            day = now.astimezone(desk.site.zone).date()
-            audit.attested(person(by), requirement, because)
-            office.ledger.attest(
-                patient, str(desk.month), Attestation(requirement, by, day, because, reference), rests_on
-            )
+            await attesting.attest(office, audit, person(by), decision, requirement, because, reference)
             audit.commit()
     return f"{requirement} is attested for {desk.month} by {by}; the next sync decides with it."
 
