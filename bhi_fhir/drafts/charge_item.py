@@ -12,6 +12,9 @@ from bhi_fhir.drafts.elements import Json
 from bhi_fhir.drafts.identity import identifier
 from bhi_fhir.drafts.site import DraftRun
 
+NEEDS_REVIEW = "Needs review: "
+"""How the note begins that the draft of a line has which a person must look at."""
+
 
 def charge_item(decision: Decision, line: Line, chart: Chart, run: DraftRun) -> Json:
     site = run.site
@@ -64,4 +67,4 @@ def _to_review(decision: Decision, line: Line) -> list[Json]:
     if line.status != "needs-review":
         return []
     found = (f.requirement for c in decision.candidates if c.code == line.code for f in c.findings if f.open)
-    return [{"text": f"Needs review: {', '.join(dict.fromkeys(found)) or 'its base does'}"}]
+    return [{"text": f"{NEEDS_REVIEW}{', '.join(dict.fromkeys(found)) or 'its base does'}"}]
