@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hmac
 import math
-import os
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from bhi_fhir.audit import Person
 from bhi_fhir.errors import ServerError, SiteError
 from bhi_fhir.mapping.source import SUBJECT
 from bhi_fhir.settings import Caller as CallerSettings
-from bhi_fhir.settings import Serve, Site
+from bhi_fhir.settings import Serve, Site, read_secret
 from bhi_fhir.web.problems import Issue, Problem
 from bhi_fhir.web.rates import Rates
 from bhi_fhir.web.scopes import EVERYTHING, Scopes
@@ -203,13 +202,8 @@ def _tokens(serve: Serve) -> Tokens | None:
 
 def _hash(name: str, caller: CallerSettings, folder: Path) -> str:
     """The SHA-256 of the caller's key; the output of `sha256sum` will do."""
-    if caller.key_env:
-        text = os.environ.get(caller.key_env, "")
-    else:
-        try:
-            text = (folder / caller.key_file).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            raise SiteError(f"serve.callers.{name}.key_file cannot be read") from None
+    file = str(folder / caller.key_file) if caller.key_file else ""
+    text = read_secret(f"serve.callers.{name}", caller.key_env, file, "key")
     found = (text.split() or [""])[0].lower()
     if not _SHA256.fullmatch(found):
         raise SiteError(f"serve.callers.{name}: the key's SHA-256 is missing, 64 hexadecimal digits")
