@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -107,7 +108,8 @@ class Delivery(_Strict, frozen=True):
 
     Relative paths, also in a sqlite URL, are relative to the folder of site.toml. `key_*`: the Fernet key
     (or several, newest first) that encrypts patient data at rest. `keep_months`: how long decisions and the
-    content of drafts are kept; that a line was delivered is kept for ever.
+    content of drafts are kept; that a line was delivered is kept for ever. `draft_review`: lines that need review
+    are drafted too.
     """
 
     sink: Literal["auto", "fhir", "oracle", "dft", "files", "worklist"] = "auto"
@@ -117,6 +119,7 @@ class Delivery(_Strict, frozen=True):
     audit: str = "bhi-fhir-audit.ndjson"
     keep_months: Annotated[int, Meta(ge=13)] = 84
     write_open_month: bool = False
+    draft_review: bool = False
     folder: str = ""
     dft: Dft = Dft()
     oracle: Oracle = Oracle()
@@ -345,6 +348,25 @@ def site_of(table: dict[str, Any]) -> Site:
         if secret := next(filter(_SPARK_SECRET.search, options), None):
             raise ValueError(f"bulk.spark.{part}.{secret} holds a secret: keep it in Spark's own spark-defaults.conf")
     return site
+
+
+def read_secret(table: str, env: str, file: str, name: str = "secret") -> str:
+    """What `<name>_env` or, where that is not set, `<name>_file` of this table of site.toml stands for.
+
+    SiteError, which names the key, if there is none.
+    """
+    if env and env in os.environ:
+        return os.environ[env].strip()
+    if file:
+        try:
+            return Path(file).read_text(encoding="utf-8").strip()
+        except UnicodeDecodeError:
+            raise SiteError(f"{table}.{name}_file is not text") from None
+        except OSError as error:
+            raise SiteError(f"{table}.{name}_file cannot be read: {error.strerror}") from None
+    if env:
+        raise SiteError(f"{table}.{name}_env: the environment variable {env} is not set")
+    raise SiteError(f"{table}: name {name}_env or {name}_file for the {name}")
 
 
 _SPARK_SECRET = re.compile(r"(?i)secret|password|token|access[.]?key")

@@ -115,6 +115,14 @@ def _table(data: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(data.decode())))
 
 
+def test_a_charge_without_a_claim_has_its_diagnosis_with_it(hospital: Hospital) -> None:
+    hospital.admit("no-coverage-on-file")
+    hospital.configure(FOLDER)
+    assert synced(hospital) == {"99492": "created"}
+    (row,) = (row for name, data in out(hospital).items() if name.endswith(".csv") for row in _table(data))
+    assert row["diagnoses"] == "F33.1"
+
+
 def test_what_the_receiver_acknowledged_and_took_away_is_confirmed(hospital: Hospital) -> None:
     hospital.admit(FIRST)
     hospital.configure(FOLDER)

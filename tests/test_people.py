@@ -12,6 +12,8 @@ from make_examples import MONTH
 
 from bhi_fhir.cli import cli
 from bhi_fhir.delivery.line import Line
+from bhi_fhir.domain.decision import Candidate, Decision, Finding, Minutes
+from bhi_fhir.jobs.approving import _what_is_open
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.office import ledger_of
 
@@ -50,10 +52,62 @@ def test_a_biller_sees_the_lines_and_releases_them(hospital: Hospital) -> None:
     assert "Another" not in again
 
 
+def test_a_line_that_waits_for_a_person_is_shown_and_cannot_be_approved(hospital: Hospital) -> None:
+    patient = hospital.admit("brief-intervention-not-documented")
+    month(hospital, "sync", "--write")
+    for more in ([], ["--patient", patient], ["--code", "99492"]):
+        (row,) = json.loads(month(hospital, "approve", "--format", "json", *more).stdout)
+        assert (row["patient"], row["code"], row["state"], row["reference"]) == (patient, "99492", "needs-review", "")
+        assert row["todo"] == "not to be approved yet; document or attest: brief-intervention, then sync"
+    whose = ["--site", str(hospital.folder), "--month", MONTH, "--patient", patient]
+    refused = CliRunner().invoke(cli, ["approve", *whose, "--by", "Ann Biller"])
+    assert "not to be approved yet; document or attest: brief-intervention" in str(refused.exception)
+    assert hospital.drafts() == {}
+
+
+def test_a_site_may_draft_what_needs_review_and_it_is_released_only_by_name(hospital: Hospital) -> None:
+    patient = hospital.admit("brief-intervention-not-documented")
+    hospital.admit(FIRST)
+    hospital.configure("[delivery]\ndraft_review = true\n")
+    month(hospital, "sync", "--write")
+    rows = {row["patient"]: row for row in json.loads(month(hospital, "approve", "--format", "json").stdout)}
+    assert len(rows) == 2
+    assert rows[patient]["state"] == "confirmed"
+    assert rows[patient]["todo"].endswith(
+        "attest: brief-intervention, then sync; or approve it with --patient and --code"
+    )
+    for more, approved in (([], False), (["--patient", patient, "--code", "99492"], True)):
+        month(hospital, "approve", "--by", "Ann Biller", *more)
+        rows = {row["patient"]: row for row in json.loads(month(hospital, "approve", "--format", "json").stdout)}
+        assert (rows.pop(patient)["state"] == "approved") is approved
+        assert [row["state"] for row in rows.values()] == ["approved"]
+
+
+def test_what_waits_is_said_of_a_block_and_of_an_add_on() -> None:
+    unread = Finding("consent", "unknown", "b", "c")
+    asked = Finding("registry-tracking", "not-met", "b", "c", level="review")
+    met = Finding("minutes", "met", "b", "c")
+    base, add_on = (
+        Candidate("99493", "needs-review", 1, (unread, asked, met)),
+        Candidate("99494", "needs-review", 1, (met,)),
+    )
+    decision = Decision("Patient/1", "cocm", None, Minutes(), (), (base, add_on))
+    assert _what_is_open(decision, "99493") == (
+        "not to be approved yet; make clear in the record: consent and document or attest: registry-tracking, then sync"
+    )
+    assert _what_is_open(decision, "99494") == "not to be approved yet; it waits with its base, then sync"
+
+
 def test_nothing_to_approve_is_said(hospital: Hospital) -> None:
     hospital.admit(FIRST)
     result = CliRunner().invoke(cli, ["approve", "--site", str(hospital.folder), "--month", MONTH, "--by", "Ann"])
     assert "no such line" in str(result.exception)
+
+
+def test_to_look_for_lines_makes_nothing(hospital: Hospital) -> None:
+    before = sorted(file.name for file in hospital.folder.iterdir())
+    assert json.loads(month(hospital, "approve", "--format", "json").stdout) == []
+    assert sorted(file.name for file in hospital.folder.iterdir()) == before
 
 
 def test_an_attestation_needs_a_name_a_reason_and_a_reference(hospital: Hospital) -> None:

@@ -352,13 +352,12 @@ async def test_a_search_that_is_not_whole_makes_the_month_unknown(
             found = {"resourceType": "Bundle", "type": "searchset", **found}
             respx_mock.get(f"{BASE}/{kind}", params={"patient": "Patient/maria"}).respond(200, json=found)
     served = {
-        kind: TypeCapability(frozenset({"search-type"}), frozenset({"patient"}), False, False, False)
-        for kind in SUBJECT
+        kind: TypeCapability(frozenset({"search-type"}), frozenset({"patient"}), False, False) for kind in SUBJECT
     }
     if answer is None:
         del served["Encounter"]
         respx_mock.get(f"{BASE}/Encounter").respond(403, json=outcome("error", "forbidden"))
-    server = Capabilities("4.0.1", "test", served, frozenset())
+    server = Capabilities(served, frozenset())
     read = await RecordReader(client, server, AS_USUAL).read("Patient/maria")
     [(decision, facts)] = DESK.decide(read.sources, read.withheld).decisions
     assert part in {held.part for held in facts.withheld}

@@ -8,8 +8,8 @@ Nothing here deletes: six years are the law's minimum (45 CFR 164.316(b)(2)(i)).
 patient ids and whole queries belong; the files are readable by their owner only.
 """
 
-from bhi_fhir.audit.chain import AuditError, Break, Checked, Head, head, verify
+from bhi_fhir.audit.chain import AuditError, Break, Checked, Head, verify
 from bhi_fhir.audit.events import Item, Person
 from bhi_fhir.audit.log import AuditLog, PatientAudit
 
-__all__ = ["AuditError", "AuditLog", "Break", "Checked", "Head", "Item", "PatientAudit", "Person", "head", "verify"]
+__all__ = ["AuditError", "AuditLog", "Break", "Checked", "Head", "Item", "PatientAudit", "Person", "verify"]

@@ -84,19 +84,13 @@ def append(path: Path, now: datetime, events: Sequence[Event], marker: Callable[
         _write(target, _chained([marker(torn), *events] if torn else events, _last_hash(files)))
 
 
-def head(path: Path) -> Head | None:
-    """Where the chain ends now; None if there is no line yet. Raises AuditError."""
-    with _told(path):
-        return _check(_filled(path)[-1:], None, None).head
-
-
 def verify(path: Path, kept: Head | None = None) -> Checked:
-    """Reads every line of every file. `kept`: an earlier `head`, whose line must still stand there.
+    """Reads every line of every file. `kept`: the head of an earlier check, whose line must still stand there.
 
     Needs no lock and no right to write. Raises AuditError if a file cannot be read.
     """
     with _told(path):
-        return _check(_filled(path), kept, _START)
+        return _check(_filled(path), kept)
 
 
 @contextmanager
@@ -203,15 +197,14 @@ def _sync_folder(folder: Path) -> None:
 # -- checking ---------------------------------------------------------------------------------------
 
 
-def _check(files: Sequence[Path], kept: Head | None, prev: str | None) -> Checked:
-    """`prev`: what the first line must go on from; None takes it as it is."""
+def _check(files: Sequence[Path], kept: Head | None) -> Checked:
     breaks: list[Break] = []
-    count, end = 0, None
+    count, end, prev = 0, None, _START
     for file, number, line in _lines(files):
         if not line.endswith(b"\n"):
             breaks.append(Break(file.name, number, _TORN))
             continue
-        if prev is not None and not line.startswith(f'{{"prev":"{prev}","event":{{'.encode()):
+        if not line.startswith(f'{{"prev":"{prev}","event":{{'.encode()):
             breaks.append(Break(file.name, number, _FIRST if number == 1 else _BROKEN))
         prev = sha256(line).hexdigest()
         count, end = count + 1, Head(file.name, number, prev)

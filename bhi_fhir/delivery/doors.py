@@ -44,7 +44,7 @@ def doors(
     SiteError where a sink that is asked for lacks what it needs.
     """
     made: dict[SinkName, Callable[[], Sink]] = {
-        "fhir": lambda: FhirSink(client, served, site, clock()),
+        "fhir": lambda: FhirSink(client, served, site, clock),
         "oracle": lambda: OracleSink(client, wanted.oracle.schedules),
         "dft": lambda: _dft(wanted.dft, folder, client, clock),
         "files": lambda: _files(wanted.folder, folder),

@@ -12,7 +12,7 @@ changed with If-Match; a server without versions is not written to twice.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -20,10 +20,11 @@ from urllib.parse import urlencode
 import msgspec
 
 from bhi_fhir.delivery.line import Content, Draft, Line, Nothing, Receipt, Seen, Several, Standing
+from bhi_fhir.delivery.sink import failure
 from bhi_fhir.drafts.identity import SYSTEM
 from bhi_fhir.drafts.provenance import provenance
 from bhi_fhir.drafts.site import DraftSite
-from bhi_fhir.errors import Conflict, Incomplete, Refused, ServerError, Unreachable
+from bhi_fhir.errors import Incomplete, Refused, ServerError
 from bhi_fhir.fhir.capabilities import Capabilities
 from bhi_fhir.fhir.client import BhiClient
 from bhi_fhir.fhir.reading import find_by_identifier, search
@@ -37,16 +38,16 @@ _APART = frozenset({400, 403, 404, 405, 422, 501})
 
 
 class FhirSink:
-    """`recorded` tells now, for the Provenance."""
+    """`clock` tells now, aware, for the Provenance."""
 
     name = "fhir"
     drafts = True
 
-    def __init__(self, client: BhiClient, served: Capabilities, site: DraftSite, recorded: datetime) -> None:
+    def __init__(self, client: BhiClient, served: Capabilities, site: DraftSite, clock: Callable[[], datetime]) -> None:
         self._client = client
         self._served = served
         self._site = site
-        self._recorded = recorded
+        self._clock = clock
         self.keyed = "plain" not in {self._door(kind) for kind in ("ChargeItem", "Claim")}
 
     def takes(self, draft: Draft) -> bool:
@@ -87,9 +88,9 @@ class FhirSink:
         except Refused as refused:
             if refused.status in _APART:
                 return [await self._singly(line) for line in lines]
-            return [_failure(refused)] * len(lines)
+            return [failure(refused)] * len(lines)
         except ServerError as error:
-            return [_failure(error)] * len(lines)
+            return [failure(error)] * len(lines)
         return [_receipt(answer) for answer in answers]
 
     async def _singly(self, line: Line) -> Receipt:
@@ -124,7 +125,7 @@ class FhirSink:
             if not missing:
                 return ""
             created = [(_versioned(line), line.content) for line in missing]
-            made = provenance(created, evidence, self._recorded, self._site)
+            made = provenance(created, evidence, self._clock(), self._site)
             await create(self._client, json.loads(made.model_dump_json()))
         except ServerError as error:
             return f"Its Provenance was not written: {error}"
@@ -153,32 +154,16 @@ async def _sent(sending: Awaitable[EntryAnswer]) -> Receipt:
     try:
         return _receipt(await sending)
     except ServerError as error:
-        return _failure(error)
+        return failure(error)
 
 
 def _receipt(answer: EntryAnswer) -> Receipt:
     if answer.problem:
-        return _failure(answer.problem)
+        return failure(answer.problem)
     reference, version = answer.reference or "", answer.version or ""
     if not reference:  # Azure says nothing of a conditional match: the next look finds it
         return Receipt("unknown", reason="the server does not say where it stands", existed=answer.status == 200)
     return Receipt("confirmed", reference, version, existed=answer.status == 200)
-
-
-def _failure(error: ServerError) -> Receipt:
-    """What a failed send means: an answer that says no, or none that says anything."""
-    said = str(error)
-    match error:
-        case Conflict():
-            return Receipt("conflict", reason=said)
-        case Refused(status=429):
-            return Receipt("unsent", reason=said, status=429)
-        case Refused(status=status) if status // 100 in (3, 4) and status != 408:
-            return Receipt("refused", reason=said, status=status)
-        case Unreachable(sent=False):
-            return Receipt("unsent", reason=said)
-    # A 5xx may come from a proxy after the server has carried it out; so may a broken or half an answer.
-    return Receipt("unknown", reason=said)
 
 
 def _transaction(entries: list[dict[str, Any]]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ COLUMNS = (
     "date_of_service",
     "performer",
     "status",
+    "diagnoses",
 )
 _MANIFEST = ".manifest.json"
 _ACK = ".ack"
@@ -123,7 +124,8 @@ def _ndjson(content: Content) -> bytes:
 def _rows(action: str, revision: int, draft: Draft, status: str) -> list[tuple[str, ...]]:
     charge = charged(draft)
     line = (action, draft.identifier, str(revision), charge.patient, charge.code)
-    return [(*line, str(units), day, charge.performer, status) for day, units in charge.served]
+    beside = (charge.performer, status, " ".join(charge.diagnoses))
+    return [(*line, str(units), day, *beside) for day, units in charge.served]
 
 
 def _manifest(action: str, month: str, revision: int, draft: Draft, files: dict[str, bytes]) -> bytes:

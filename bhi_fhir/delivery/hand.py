@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from typing import Protocol, runtime_checkable
 
 from bhi_fhir.audit import Item, PatientAudit, Person
@@ -53,10 +53,11 @@ class Witnessing(Protocol):
 
 @dataclass(frozen=True)
 class Delivery:
-    """A site's ledger and its sinks, in the order in which they are tried."""
+    """A site's ledger and its sinks, in the order in which they are tried. `zone`: the practice's."""
 
     ledger: Ledger
     sinks: Sequence[Sink]
+    zone: tzinfo
 
     def sink_of(self, line: Line) -> Sink | None:
         """The door by which the line went; one that went nowhere yet has the first that takes it."""
@@ -201,7 +202,7 @@ class Hand:
         sink = self.delivery.sink_of(line)
         assert sink is not None, line.sink
         seen = await sink.look(line)
-        step = reconcile(line, line.draft, seen, whole=True, keyed=sink.keyed, age_s=0.0)
+        step = reconcile(line, line.draft, seen, whole=True, keyed=sink.keyed, age_s=0.0, zone=self.delivery.zone)
         if step.action in ("keep", "leave"):
             await self._note(step)
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -11,6 +10,7 @@ from bhi_fhir.delivery.dft_message import Identifier, Person
 from bhi_fhir.errors import Incomplete
 from bhi_fhir.fhir.client import BhiClient
 from bhi_fhir.fhir.reading import read
+from bhi_fhir.fhir.shared import Shared
 from bhi_fhir.views.common import UNREADABLE
 
 
@@ -44,6 +44,8 @@ class _Somebody(msgspec.Struct):
 
 _decode = msgspec.json.Decoder(_Somebody).decode
 _NAMES = ("official", "usual", "")
+MOST_PRACTITIONERS = 1_000
+"""So many are remembered at most."""
 
 
 def identifying(client: BhiClient) -> Callable[[str], Awaitable[Person]]:
@@ -51,15 +53,12 @@ def identifying(client: BhiClient) -> Callable[[str], Awaitable[Person]]:
 
     Practitioners are remembered, for they return with every patient; patients are not.
     """
-    practitioners: dict[str, asyncio.Task[Person]] = {}
+    practitioners: Shared[Person] = Shared(MOST_PRACTITIONERS)
 
     async def identify(reference: str) -> Person:
         if not reference.startswith("Practitioner/"):
             return await _person(client, reference)
-        task = practitioners.get(reference)
-        if task is None or (task.done() and task.exception() is not None):
-            task = practitioners[reference] = asyncio.create_task(_person(client, reference))
-        return await task
+        return await practitioners.get(reference, lambda: _person(client, reference))
 
     return identify
 

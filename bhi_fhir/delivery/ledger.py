@@ -11,19 +11,24 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID, uuid4, uuid5
 
 import sqlalchemy as sa
-import tenacity
 from msgspec import structs
-from sqlalchemy.engine import Connection, Engine, RootTransaction, make_url
+from sqlalchemy.engine import Connection, Engine
 
 from bhi_fhir.delivery import tables
+from bhi_fhir.delivery.database import again, begun, engine_of
 from bhi_fhir.delivery.line import Draft, Line, State
 from bhi_fhir.delivery.seal import Seal
 from bhi_fhir.domain.record import Attestation
 from bhi_fhir.errors import SiteError
+
+_AT_ONCE = 1_000
+"""Pseudonyms asked for in one statement."""
+_FIRST = datetime(2000, 1, 1, tzinfo=UTC)
+_T = TypeVar("_T")
 
 RESUMED_FOR = timedelta(hours=24)
 """A run that was cut off is gone on with for this long; what was read earlier is too old to be the record."""
@@ -36,7 +41,6 @@ class Attested:
     id: str
     attestation: Attestation
     basis: str
-    lapsed: str = ""
 
 
 class Ledger:
@@ -58,9 +62,13 @@ class Ledger:
         return str(uuid5(self._namespace, patient))
 
     @contextmanager
-    def _begin(self) -> Iterator[Connection]:
+    def transaction(self, *, read: bool = False) -> Iterator[Connection]:
+        """A short transaction, tried again where the database is busy at its start. SiteError if it fails.
+
+        `read`: nothing is written in it, and so on SQLite it waits for no writer.
+        """
         try:
-            connection, transaction = _begun(self.engine)
+            connection, transaction = begun(self.engine, read=read)
             with connection, transaction:
                 yield connection
         except sa.exc.SQLAlchemyError as error:
@@ -72,7 +80,7 @@ class Ledger:
     def lines(self, patient: str, month: str) -> list[Line]:
         """Of one patient and month."""
         t = tables.lines.c
-        with self._begin() as db:
+        with self.transaction(read=True) as db:
             found = db.execute(
                 sa.select(tables.lines)
                 .where(t.site == self.site, t.patient_key == self.key(patient), t.month == month)
@@ -83,7 +91,7 @@ class Ledger:
     def month_lines(self, month: str) -> list[tuple[str, Line]]:
         """Every line of a month with its patient; those that retention has emptied are left out."""
         t = tables.lines.c
-        with self._begin() as db:
+        with self.transaction(read=True) as db:
             found = db.execute(
                 sa.select(tables.lines)
                 .where(t.site == self.site, t.month == month, t.sealed.is_not(None))
@@ -94,7 +102,7 @@ class Ledger:
     def patients(self, months: Sequence[str]) -> set[str]:
         """Whoever has lines in these months that may still have to be looked after."""
         t = tables.lines.c
-        with self._begin() as db:
+        with self.transaction(read=True) as db:
             found = db.execute(
                 sa.select(tables.lines).where(
                     t.site == self.site, t.month.in_(months), t.state != "withdrawn", t.sealed.is_not(None)
@@ -104,7 +112,7 @@ class Ledger:
 
     def put(self, patient: str, lines: Sequence[Line]) -> None:
         """Write lines down as they are now, all or none."""
-        with self._begin() as db:
+        with self.transaction() as db:
             for line in lines:
                 values = self._row(patient, line)
                 key = {"site": values.pop("site"), "identifier": values.pop("identifier")}
@@ -151,10 +159,10 @@ class Ledger:
             revision=row.revision,
             replaces=_draft(row, sealed["replaces"]) if sealed.get("replaces") else None,
             approved_by=sealed.get("approved_by", ""),
-            approved_at=_aware(row.approved_at),
+            approved_at=row.approved_at,
             witnessed=row.witnessed,
             reason=row.reason,
-            changed_at=_aware(row.changed_at),
+            changed_at=row.changed_at,
         )
 
     def _patient(self, row: sa.Row[Any]) -> str:
@@ -168,14 +176,14 @@ class Ledger:
         key = {"site": self.site, "patient_key": self.key(patient), "month": month}
         values = {"run": run, "decided_at": self.now(), "sealed": self._seal.close(kept)}
         same = sa.and_(*(t.c[name] == value for name, value in key.items()))
-        with self._begin() as db:
+        with self.transaction() as db:
             if db.execute(sa.update(t).where(same).values(values)).rowcount == 0:
                 db.execute(sa.insert(t).values({**key, **values}))
 
     def done(self, run: str, month: str) -> set[str]:
         """The pseudonyms of the patients whose month a run has finished."""
         t = tables.months.c
-        with self._begin() as db:
+        with self.transaction(read=True) as db:
             found = db.execute(
                 sa.select(t.patient_key).where(t.site == self.site, t.month == month, t.run == run)
             ).all()
@@ -184,18 +192,61 @@ class Ledger:
     def kept(self, patient: str, month: str) -> Any:
         """What `decided` kept last; None where there is nothing."""
         t = tables.months.c
-        with self._begin() as db:
+        with self.transaction(read=True) as db:
             row = db.execute(
                 sa.select(t.sealed).where(t.site == self.site, t.patient_key == self.key(patient), t.month == month)
             ).first()
         return self._seal.open(row.sealed) if row and row.sealed else None
+
+    # -- the last sync ------------------------------------------------------------------------------
+
+    def synced(self, month: str) -> bool:
+        """Whether any sync of this month has come to its end."""
+        r = tables.runs.c
+        mine = sa.and_(r.site == self.site, r.month == month, r.ended_at.is_not(None))
+        with self.transaction(read=True) as db:
+            return db.execute(sa.select(r.id).where(mine).limit(1)).first() is not None
+
+    def newest_synced(self, first: str, last: str) -> str:
+        """The newest of these months of which a sync has come to its end; "" if there is none."""
+        r = tables.runs.c
+        mine = sa.and_(r.site == self.site, r.ended_at.is_not(None), r.month.between(first, last))
+        with self.transaction(read=True) as db:
+            return db.execute(sa.select(sa.func.max(r.month)).where(mine)).scalar() or ""
+
+    def roster(self, month: str) -> dict[str, datetime]:
+        """Whose month the last sync kept, by pseudonym, and when it was decided.
+
+        A sync that runs now, or was cut off, has replaced part of the months of the one before: both count.
+        """
+        m = tables.months.c
+        with self.transaction(read=True) as db:
+            found = db.execute(sa.select(m.patient_key, m.decided_at).where(self._of_last_sync(month))).all()
+        return {row.patient_key: row.decided_at for row in found}
+
+    def kept_of(self, month: str, keys: Sequence[str], kind: type[_T]) -> Iterator[tuple[str, datetime, _T]]:
+        """(pseudonym, when it was decided, what was kept) of those of the roster that are asked for."""
+        m = tables.months.c
+        for start in range(0, len(keys), _AT_ONCE):
+            wanted = sa.and_(self._of_last_sync(month), m.patient_key.in_(keys[start : start + _AT_ONCE]))
+            with self.transaction(read=True) as db:
+                found = db.execute(sa.select(m.patient_key, m.decided_at, m.sealed).where(wanted)).all()
+            for row in found:
+                yield row.patient_key, row.decided_at, self._seal.open(row.sealed, kind)
+
+    def _of_last_sync(self, month: str) -> sa.ColumnElement[bool]:
+        r, m = tables.runs.c, tables.months.c
+        mine = sa.and_(r.site == self.site, r.month == month)
+        ended = sa.select(sa.func.max(r.started_at)).where(mine, r.ended_at.is_not(None)).scalar_subquery()
+        runs = sa.select(r.id).where(mine, r.started_at >= sa.func.coalesce(ended, _FIRST))
+        return sa.and_(m.site == self.site, m.month == month, m.run.in_(runs), m.sealed.is_not(None))
 
     # -- runs ---------------------------------------------------------------------------------------
 
     def begin(self, month: str, fingerprint: str, *, wrote: bool, afresh: bool) -> tuple[str, bool]:
         """(run, resumed): the same run of the last day that was cut off, unless `afresh`; else a new one."""
         t = tables.runs.c
-        with self._begin() as db:
+        with self.transaction() as db:
             before = db.execute(
                 sa.select(t.id, t.fingerprint, t.wrote, t.started_at, t.ended_at)
                 .where(t.site == self.site, t.month == month)
@@ -204,8 +255,7 @@ class Ledger:
             ).first()
             if before is not None and not afresh and before.ended_at is None:
                 same = before.fingerprint == fingerprint and before.wrote == wrote
-                started = _aware(before.started_at)
-                if same and started is not None and self.now() - started < RESUMED_FOR:
+                if same and self.now() - before.started_at < RESUMED_FOR:
                     return before.id, True
             run = str(uuid4())
             db.execute(
@@ -221,13 +271,13 @@ class Ledger:
         return run, False
 
     def end(self, run: str) -> None:
-        with self._begin() as db:
+        with self.transaction() as db:
             db.execute(sa.update(tables.runs).where(tables.runs.c.id == run).values(ended_at=self.now()))
 
     def delivered_months(self) -> list[str]:
         """The months that a run with --write was begun for, in order."""
         t = tables.runs.c
-        with self._begin() as db:
+        with self.transaction(read=True) as db:
             found = db.execute(
                 sa.select(t.month).where(t.site == self.site, t.wrote.is_(True)).distinct().order_by(t.month)
             )
@@ -239,7 +289,7 @@ class Ledger:
         """Keep what a named person vouches for; its id."""
         made = str(uuid4())
         values = {**structs.asdict(attestation), "on": str(attestation.on), "basis": basis}
-        with self._begin() as db:
+        with self.transaction() as db:
             db.execute(
                 sa.insert(tables.attestations).values(
                     id=made,
@@ -257,7 +307,7 @@ class Ledger:
     def attested(self, patient: str, month: str) -> list[Attested]:
         """What holds still, in the order in which it was made."""
         t = tables.attestations.c
-        with self._begin() as db:
+        with self.transaction(read=True) as db:
             found = db.execute(
                 sa.select(tables.attestations)
                 .where(t.site == self.site, t.patient_key == self.key(patient), t.month == month, t.lapsed == "")
@@ -272,7 +322,7 @@ class Ledger:
 
     def lapse(self, attestation: str, why: str) -> None:
         t = tables.attestations
-        with self._begin() as db:
+        with self.transaction() as db:
             db.execute(sa.update(t).where(t.c.id == attestation).values(lapsed=why[:200]))
 
     # -- retention ----------------------------------------------------------------------------------
@@ -280,7 +330,7 @@ class Ledger:
     def forget_before(self, month: str) -> int:
         """Empty what names patients in months before `month`; that a line was delivered stays known."""
         emptied = 0
-        with self._begin() as db:
+        with self.transaction() as db:
             for table in (tables.lines, tables.months, tables.attestations):
                 old = sa.and_(table.c.site == self.site, table.c.month < month, table.c.sealed.is_not(None))
                 emptied += db.execute(sa.update(table).where(old).values(sealed=None)).rowcount
@@ -293,66 +343,14 @@ def open_ledger(url: str, folder: Path, site: UUID, seal: Seal) -> Ledger:
     A relative SQLite path is relative to `folder`: a ledger that moved with the working directory would be
     two ledgers, and two ledgers are two writers.
     """
-    engine = _engine(url, folder)
+    engine = engine_of(url, folder)
     from bhi_fhir.delivery.migrating import migrate  # noqa: PLC0415  # Alembic is needed once
 
     try:
-        _again(migrate)(engine)
+        again(migrate)(engine)
     except sa.exc.SQLAlchemyError as error:
         raise SiteError(f"[delivery] ledger: the database cannot be used ({type(error).__name__}).") from None
     return Ledger(engine, site, seal)
-
-
-# A killed process leaves SQLite a log to recover; who opens the file in that moment may be refused it.
-_again = tenacity.retry(
-    retry=tenacity.retry_if_exception_type(sa.exc.OperationalError),
-    stop=tenacity.stop_after_attempt(6),
-    wait=tenacity.wait_random_exponential(multiplier=0.05, max=1.0),
-    reraise=True,
-)
-
-
-@_again
-def _begun(engine: Engine) -> tuple[Connection, RootTransaction]:
-    connection = engine.connect()
-    try:
-        return connection, connection.begin()
-    except BaseException:
-        connection.close()
-        raise
-
-
-def _engine(url: str, folder: Path) -> Engine:
-    try:
-        parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite":
-            file = parsed.database or ""
-            if file in ("", ":memory:"):
-                raise SiteError("[delivery] ledger: a ledger in memory forgets what it sent; name a file.")
-            parsed = parsed.set(database=str(folder / file))
-            engine = sa.create_engine(parsed, connect_args={"timeout": 60})
-            sa.event.listen(engine, "connect", _careful)
-            sa.event.listen(engine, "begin", _immediate)
-            return engine
-        if parsed.get_backend_name() == "postgresql":
-            return sa.create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=56)
-    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError):
-        raise SiteError(
-            "[delivery] ledger: give sqlite:///FILE, or postgresql+psycopg://… with 'bhi-fhir[postgresql]' installed."
-        ) from None
-    raise SiteError("[delivery] ledger: only SQLite and PostgreSQL are supported.")
-
-
-def _careful(connection: Any, _: object) -> None:
-    """What is committed survives a power cut, and what is deleted is gone."""
-    connection.isolation_level = None
-    for pragma in ("synchronous=FULL", "secure_delete=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _immediate(connection: Connection) -> None:
-    """A writer takes its turn at the start: a read that became a write in between would fail, not wait."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _draft(row: sa.Row[Any], kept: dict[str, Any]) -> Draft:
@@ -364,8 +362,3 @@ def _draft(row: sa.Row[Any], kept: dict[str, Any]) -> Draft:
         served=tuple((day, units) for day, units in kept.get("served", ())),
         diagnoses=tuple(kept.get("diagnoses", ())),
     )
-
-
-def _aware(moment: datetime | None) -> datetime | None:
-    """SQLite forgets the zone; everything is written in UTC."""
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment

@@ -13,6 +13,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy.engine import Connection, Engine
 
+from bhi_fhir.delivery.database import READS
 from bhi_fhir.delivery.writer import alone
 from bhi_fhir.errors import SiteError
 
@@ -52,7 +53,7 @@ def _write_ahead(engine: Engine) -> None:
 
 
 def _version(engine: Engine) -> str | None:
-    with engine.connect() as connection:
+    with engine.connect().execution_options(**{READS: True}) as connection:
         if not sa.inspect(connection).has_table("alembic_version"):
             return None
         return MigrationContext.configure(connection).get_current_revision()

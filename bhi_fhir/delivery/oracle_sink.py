@@ -28,7 +28,8 @@ from uuid import UUID, uuid5
 from bhi_fhir.delivery.charged import Charged, charged
 from bhi_fhir.delivery.dft_message import CPT
 from bhi_fhir.delivery.line import APPROVED, WITHDRAWN, Draft, Line, Receipt, Seen, Several, Standing, Unseen
-from bhi_fhir.errors import Conflict, Incomplete, Refused, ServerError
+from bhi_fhir.delivery.sink import failure
+from bhi_fhir.errors import Incomplete, ServerError
 from bhi_fhir.fhir.carrier import Answer
 from bhi_fhir.fhir.client import BhiClient
 from bhi_fhir.fhir.reading import search
@@ -99,14 +100,8 @@ class OracleSink:
     async def _post(self, path: str, parameters: dict[str, Any]) -> Receipt:
         try:
             return _receipt(await self._client.ask("POST", path, data=parameters))
-        except Conflict as error:
-            return Receipt("conflict", reason=str(error))
-        except Refused as error:
-            # A server that failed may have made the charge before it did.
-            failed = error.status == 408 or error.status >= 500
-            return Receipt("unknown" if failed else "refused", reason=str(error), status=error.status)
         except ServerError as error:
-            return Receipt("unknown", reason=str(error))
+            return failure(error)
 
     def _charge(self, charge: Charged) -> dict[str, Any]:
         ((day, number),) = charge.served

@@ -7,6 +7,7 @@ is handed over again whose first hand-over may still arrive; nothing is taken ba
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import tzinfo
 from typing import Literal
 
 from bhi_fhir.delivery.comparing import differences
@@ -39,16 +40,18 @@ class Step:
     because: str = ""
 
 
-def reconcile(line: Line, wanted: Draft | None, seen: Seen, *, whole: bool, keyed: bool, age_s: float) -> Step:
+def reconcile(
+    line: Line, wanted: Draft | None, seen: Seen, *, whole: bool, keyed: bool, age_s: float, zone: tzinfo
+) -> Step:
     """`whole`: the record was read whole, so that what is not wanted is not supported.
 
-    `keyed`: a send may be repeated. `age_s`: seconds since the line last changed.
+    `keyed`: a send may be repeated. `age_s`: seconds since the line last changed. `zone`: the practice's.
     """
     match seen:
         case Several(count):
             return _leave(line, f"{count} resources carry its identifier", "conflict")
         case Standing():
-            step = _standing(_answered(line, seen), wanted, seen, whole=whole)
+            step = _standing(_answered(line, seen), wanted, seen, whole=whole, zone=zone)
             undone = line.replaces is not None and step.line.draft != line.draft
             if undone and step.action in ("keep", "rest") and age_s < ARRIVES:
                 return Step("hold", line, "a change of it was never answered, and may still arrive")
@@ -58,7 +61,7 @@ def reconcile(line: Line, wanted: Draft | None, seen: Seen, *, whole: bool, keye
                 gone = _leave(line, "somebody has deleted it")
                 return Step("rest", gone.line) if deleted and wanted is None else gone
             return _absent(line, wanted, whole=whole, keyed=keyed, late=age_s < ARRIVES)
-    return _unseen(line, wanted, whole=whole, keyed=keyed)
+    return _unseen(line, wanted, whole=whole, keyed=keyed, zone=zone)
 
 
 def never_arrived(line: Line) -> Line:
@@ -85,7 +88,7 @@ def _answered(line: Line, seen: Standing) -> Line:
     return replace(line, replaces=None)
 
 
-def _standing(line: Line, wanted: Draft | None, seen: Standing, *, whole: bool) -> Step:
+def _standing(line: Line, wanted: Draft | None, seen: Standing, *, whole: bool, zone: tzinfo) -> Step:
     now = replace(line, reference=seen.reference, version=seen.version)
     # What stands in our version is what we sent, also where the server does not store all of it.
     same = bool(line.version) and seen.version == line.version
@@ -101,7 +104,7 @@ def _standing(line: Line, wanted: Draft | None, seen: Standing, *, whole: bool) 
             return Step("rest", left.line) if wanted is None and seen.content.get("status") in _CLOSED else left
     stands_withdrawn = seen.content.get("status") == WITHDRAWN[line.draft.resource_type]
     if line.approved_by:
-        return _approved(now, wanted)
+        return _approved(now, wanted, zone)
     if wanted is None:
         if stands_withdrawn:
             return Step("rest", replace(now, state="withdrawn"))
@@ -124,7 +127,7 @@ def _absent(line: Line, wanted: Draft | None, *, whole: bool, keyed: bool, late:
     return _create(line, line.draft if line.unanswered and late else wanted)
 
 
-def _unseen(line: Line, wanted: Draft | None, *, whole: bool, keyed: bool) -> Step:
+def _unseen(line: Line, wanted: Draft | None, *, whole: bool, keyed: bool, zone: tzinfo) -> Step:
     """A destination that cannot be looked into: what was answered is all that is known."""
     if line.state in ("left", "conflict"):
         return Step("leave", line, line.reason)
@@ -132,7 +135,7 @@ def _unseen(line: Line, wanted: Draft | None, *, whole: bool, keyed: bool) -> St
         return Step("redo", line) if keyed else _ask(line)
     if line.state in ("sent", "confirmed"):
         if line.approved_by:
-            return _approved(line, wanted)
+            return _approved(line, wanted, zone)
         if wanted is None:
             return _no_longer(line, whole=whole)
         return Step("update" if _changes(line.draft, wanted) else "keep", line)
@@ -162,13 +165,13 @@ def _no_longer(line: Line, *, whole: bool) -> Step:
     return Step("hold", line, "it is not supported now, but the record could not be read whole: it stands")
 
 
-def _approved(line: Line, wanted: Draft | None) -> Step:
+def _approved(line: Line, wanted: Draft | None, zone: tzinfo) -> Step:
     """Released by a named person: theirs. What the record says now is for them to read."""
     if wanted is None:
-        return _leave(line, f"it was approved, and the record no longer supports it{_since(line)}", "confirmed")
+        return _leave(line, f"it was approved, and the record no longer supports it{_since(line, zone)}", "confirmed")
     if changed := _since_approval(line, wanted):
         return _leave(
-            line, f"it was approved, and the record now says: {'; '.join(changed)}{_since(line)}", "confirmed"
+            line, f"it was approved, and the record now says: {'; '.join(changed)}{_since(line, zone)}", "confirmed"
         )
     return Step("keep", replace(line, state="confirmed", reason=""), "approved")
 
@@ -205,5 +208,5 @@ def _wish(wanted: Draft | None, seen: Standing) -> str:
     return f"; the record says: {'; '.join(wish)}" if wish else ""
 
 
-def _since(line: Line) -> str:
-    return f" (approved {line.approved_at:%Y-%m-%d})" if line.approved_at else ""
+def _since(line: Line, zone: tzinfo) -> str:
+    return f" (approved {line.approved_at.astimezone(zone):%Y-%m-%d})" if line.approved_at else ""

@@ -99,7 +99,7 @@ async def _step(delivery: Delivery, line: Line, draft: Draft | None, *, whole: b
         return Step("leave", line, "what was handed over is no longer kept (keep_months): see to it by hand")
     seen = await sink.look(line)
     age = (delivery.ledger.now() - line.changed_at).total_seconds() if line.changed_at else 0.0
-    step = reconcile(line, draft, seen, whole=whole, keyed=sink.keyed, age_s=age)
+    step = reconcile(line, draft, seen, whole=whole, keyed=sink.keyed, age_s=age, zone=delivery.zone)
     if step.action == "update" and draft is not None:
         step = replace(step, line=replace(step.line, draft=_with_labels(draft, seen)))
     if isinstance(seen, Standing) and line.state == "prepared":

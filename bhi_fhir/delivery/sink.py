@@ -1,4 +1,4 @@
-"""A door through which drafts leave. One file per kind; `choose` in doors.py orders those of a site."""
+"""A door through which drafts leave. One file per kind; doors.py orders those of a site."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bhi_fhir.delivery.line import Draft, Line, Receipt, Seen
+from bhi_fhir.errors import Conflict, Refused, ServerError, Unreachable
 
 
 class Sink(Protocol):
@@ -37,3 +38,19 @@ class Sink(Protocol):
 
         A withdrawal has the status of `WITHDRAWN`; an approval that of `APPROVED`.
         """
+
+
+def failure(error: ServerError) -> Receipt:
+    """What a failed send means: an answer that says no, or none that says anything."""
+    said = str(error)
+    match error:
+        case Conflict():
+            return Receipt("conflict", reason=said)
+        case Refused(status=429):
+            return Receipt("unsent", reason=said, status=429)
+        case Refused(status=status) if status // 100 in (3, 4) and status != 408:
+            return Receipt("refused", reason=said, status=status)
+        case Unreachable(sent=False):
+            return Receipt("unsent", reason=said)
+    # A 5xx may come from a proxy after the server has carried it out; so may a broken or half an answer.
+    return Receipt("unknown", reason=said)

@@ -4,9 +4,26 @@ What is sealed (seal.py) holds patient data; all else can be read by whoever loo
 code of which month of which pseudonym stands in which state.
 """
 
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
 from sqlalchemy import Boolean, Column, DateTime, Float, Index, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
 
 metadata = MetaData()
+
+
+class Instant(TypeDecorator[datetime]):
+    """Aware, in UTC: SQLite forgets the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
 
 lines = Table(
     "lines",
@@ -24,13 +41,13 @@ lines = Table(
     Column("revision", Integer, nullable=False),
     Column("witnessed", Boolean, nullable=False),
     Column("reason", String(1000), nullable=False),
-    Column("approved_at", DateTime(timezone=True)),
-    Column("changed_at", DateTime(timezone=True), nullable=False),
+    Column("approved_at", Instant),
+    Column("changed_at", Instant, nullable=False),
     Column("sealed", LargeBinary),
     Index("lines_of_a_patient_month", "site", "patient_key", "month"),
     Index("lines_of_a_month", "site", "month"),
 )
-"""One row per draft. `sealed`: {patient, draft, approved_by}; NULL once retention has taken it."""
+"""One row per draft. `sealed`: {patient, draft, replaces, approved_by}; NULL once retention has taken it."""
 
 months = Table(
     "patient_months",
@@ -39,7 +56,7 @@ months = Table(
     Column("patient_key", String(36), primary_key=True),
     Column("month", String(7), primary_key=True),
     Column("run", String(36), nullable=False),
-    Column("decided_at", DateTime(timezone=True), nullable=False),
+    Column("decided_at", Instant, nullable=False),
     Column("sealed", LargeBinary),
     Index("months_of_a_run", "site", "month", "run"),
 )
@@ -53,8 +70,8 @@ runs = Table(
     Column("month", String(7), nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("wrote", Boolean, nullable=False),
-    Column("started_at", DateTime(timezone=True), nullable=False),
-    Column("ended_at", DateTime(timezone=True)),
+    Column("started_at", Instant, nullable=False),
+    Column("ended_at", Instant),
     Index("runs_of_a_month", "site", "month"),
 )
 """`fingerprint`: of the site's folder and of the program, so that a run is only resumed as the same run."""
@@ -67,7 +84,7 @@ attestations = Table(
     Column("patient_key", String(36), nullable=False),
     Column("month", String(7), nullable=False),
     Column("requirement", String(40), nullable=False),
-    Column("made_at", DateTime(timezone=True), nullable=False),
+    Column("made_at", Instant, nullable=False),
     Column("lapsed", String(200), nullable=False),
     Column("sealed", LargeBinary),
     Index("attestations_of_a_patient_month", "site", "patient_key", "month"),
@@ -83,8 +100,8 @@ sessions = Table(
     Column("site", String(64), nullable=False),
     Column("kind", String(12), nullable=False),
     Column("browser", String(64), nullable=False),
-    Column("until", DateTime(timezone=True), nullable=False),
-    Column("ends", DateTime(timezone=True), nullable=False),
+    Column("until", Instant, nullable=False),
+    Column("ends", Instant, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     Index("web_sessions_of_a_browser", "site", "browser", "kind"),
 )
@@ -94,7 +111,7 @@ seen = Table(
     "web_seen",
     metadata,
     Column("key", String(64), primary_key=True),
-    Column("until", DateTime(timezone=True), nullable=False),
+    Column("until", Instant, nullable=False),
 )
 """What may come once: the digest of a token's issuer and jti."""
 

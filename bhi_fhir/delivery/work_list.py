@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
+from datetime import tzinfo
 
 from bhi_fhir.delivery.charged import charged, units
 from bhi_fhir.delivery.folder import sheet
@@ -39,7 +40,7 @@ def _listed(task: str, draft: Draft) -> Receipt:
 class Row:
     """One code on one day, as a biller enters it. `since`: the day on which the line last changed.
 
-    `do`: enter, correct or take back.
+    `diagnoses`: ICD-10-CM codes with a space between them. `do`: enter, correct or take back.
     """
 
     do: str
@@ -50,14 +51,15 @@ class Row:
     date_of_service: str
     units: str
     performer: str
+    diagnoses: str
     because: str
     since: str
     identifier: str
 
 
-def rows(lines: Iterable[Line]) -> list[Row]:
-    """By patient, month and code."""
-    found = (row for line in lines for row in _rows(line))
+def rows(lines: Iterable[Line], zone: tzinfo) -> list[Row]:
+    """By patient, month and code. `zone`: the practice's."""
+    found = (row for line in lines for row in _rows(line, zone))
     return sorted(found, key=lambda row: (row.patient, row.month, row.what, row.code, row.date_of_service))
 
 
@@ -66,8 +68,9 @@ def as_csv(listed: Iterable[Row]) -> str:
     return sheet([header, *(astuple(row) for row in listed)])
 
 
-def _rows(line: Line) -> Iterator[Row]:
-    patient, performer, entries = _charge(line.draft) if line.draft.resource_type == "ChargeItem" else _claim(line)
+def _rows(line: Line, zone: tzinfo) -> Iterator[Row]:
+    is_charge = line.draft.resource_type == "ChargeItem"
+    patient, performer, diagnoses, entries = _charge(line.draft) if is_charge else _claim(line)
     for code, day, number in entries:
         yield Row(
             do=(line.version if line.sink == WorkList.name else "") or "enter",
@@ -78,8 +81,9 @@ def _rows(line: Line) -> Iterator[Row]:
             date_of_service=day,
             units=str(number),
             performer=performer,
+            diagnoses=" ".join(diagnoses),
             because=line.reason,
-            since=f"{line.changed_at:%Y-%m-%d}" if line.changed_at else "",
+            since=f"{line.changed_at.astimezone(zone):%Y-%m-%d}" if line.changed_at else "",
             identifier=line.identifier,
         )
 
@@ -88,14 +92,16 @@ Entries = list[tuple[str, str, int]]
 """Code, ISO date and units of each."""
 
 
-def _charge(draft: Draft) -> tuple[str, str, Entries]:
+def _charge(draft: Draft) -> tuple[str, str, Sequence[str], Entries]:
     charge = charged(draft)
-    return charge.patient, charge.performer, [(charge.code, day, number) for day, number in charge.served]
+    entries = [(charge.code, day, number) for day, number in charge.served]
+    return charge.patient, charge.performer, charge.diagnoses, entries
 
 
-def _claim(line: Line) -> tuple[str, str, Entries]:
+def _claim(line: Line) -> tuple[str, str, Sequence[str], Entries]:
     entries = [
         (item["productOrService"]["coding"][0]["code"], item["servicedDate"], units(item))
         for item in line.content["item"]
     ]
-    return line.content["patient"]["reference"], line.draft.code, entries
+    diagnoses = [each["diagnosisCodeableConcept"]["coding"][0]["code"] for each in line.content.get("diagnosis", ())]
+    return line.content["patient"]["reference"], line.draft.code, diagnoses, entries

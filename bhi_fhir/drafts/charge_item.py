@@ -12,6 +12,9 @@ from bhi_fhir.drafts.elements import Json
 from bhi_fhir.drafts.identity import identifier
 from bhi_fhir.drafts.site import DraftRun
 
+NEEDS_REVIEW = "Needs review: "
+"""How the note begins that the draft of a line has which a person must look at."""
+
 
 def charge_item(decision: Decision, line: Line, chart: Chart, run: DraftRun) -> Json:
     site = run.site
@@ -29,7 +32,7 @@ def charge_item(decision: Decision, line: Line, chart: Chart, run: DraftRun) -> 
         occurrencePeriod=elements.whole_month(run.month),
         performer=_performer(line),
         quantity=elements.units(line.units),
-        note=_days(line.days),
+        note=[*_days(line.days), *_to_review(decision, line)],
         supportingInformation=elements.references(rests_on),
     )
 
@@ -57,3 +60,11 @@ def _days(days: tuple[tuple[date, int], ...]) -> list[Json]:
     """Services of a day keep their dates, which the occurrence (the month) does not tell."""
     said = ", ".join(f"{day} {number}" for day, number in days)
     return [{"text": f"Units by day: {said}"}] if days else []
+
+
+def _to_review(decision: Decision, line: Line) -> list[Json]:
+    """Whoever sees the draft of a line that needs review sees what is open."""
+    if line.status != "needs-review":
+        return []
+    found = (f.requirement for c in decision.candidates if c.code == line.code for f in c.findings if f.open)
+    return [{"text": f"{NEEDS_REVIEW}{', '.join(dict.fromkeys(found)) or 'its base does'}"}]

@@ -58,7 +58,7 @@ def _obstacle(line: Line, chart: Chart, month: ServiceMonth) -> str:
 def _claim(decision: Decision, lines: list[Line], practitioner: str, chart: Chart, run: DraftRun) -> Json:
     site, month = run.site, run.month
     rests_on = frozenset[str]().union(*(elements.evidence(decision, line) for line in lines))
-    diagnoses = _diagnoses(chart, month, rests_on)
+    diagnoses = diagnoses_of(chart, month, rests_on)
     covers = _covers(chart, lines, month)
     named = {*rests_on, *(d.ref for d in diagnoses), *(c.ref for c in covers)}
     codes = sorted({d.icd10 for d in diagnoses})
@@ -141,7 +141,7 @@ def _turn(cover: Cover) -> tuple[bool, bool, int, str]:
     return cover.medicare is not True, cover.order is None, cover.order or 0, cover.ref
 
 
-def _diagnoses(chart: Chart, month: ServiceMonth, rests_on: frozenset[str]) -> list[Diagnosis]:
+def diagnoses_of(chart: Chart, month: ServiceMonth, rests_on: frozenset[str]) -> list[Diagnosis]:
     """The behavioral diagnoses of the month, and any other that a line rests on (R45.851 for G0560)."""
     return [
         diagnosis

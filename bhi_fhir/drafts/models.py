@@ -17,7 +17,8 @@ from bhi_fhir.drafts.site import DraftRun
 class PatientDrafts:
     """What a patient's month is drafted as: ChargeItems in the order of the lines, then Claims.
 
-    `evidence` is what all of them rest on. `remarks` say what could not be drafted as a Claim, and why.
+    `evidence` is what all of them rest on. `remarks` say what could not be drafted as a Claim, and why. `diagnoses`
+    are the month's ICD-10-CM codes, also where no Claim carries them: R4's ChargeItem has no place for one.
     """
 
     patient: str
@@ -25,6 +26,7 @@ class PatientDrafts:
     claims: tuple[Claim, ...] = ()
     evidence: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    diagnoses: tuple[str, ...] = ()
 
     @property
     def resources(self) -> tuple[ChargeItem | Claim, ...]:
@@ -40,4 +42,5 @@ def draft(decision: Decision, chart: Chart, run: DraftRun) -> PatientDrafts:
         claims=tuple(Claim.model_validate(claim) for claim in plain.claims),
         evidence=plain.evidence,
         remarks=plain.remarks,
+        diagnoses=plain.diagnoses,
     )

@@ -9,7 +9,8 @@
     client.py        BhiClient: all of these, retries, deadlines, errors as errors.ServerError
     outcome.py       OperationOutcome -> codes and sentences without patient data
     reading.py       search with paging, read, find_by_identifier
-    writing.py       create, update, operation, each once; transactions, answer by answer
+    shared.py        answers that several wait for, asked for once
+    writing.py       create and update, each once; transactions, answer by answer
     capabilities.py  /metadata
 
 Reading keeps the raw bytes of every resource: `views` parses them once. What could not be read is said in

@@ -18,27 +18,20 @@ class TypeCapability:
     interactions: frozenset[str]
     search_params: frozenset[str]
     conditional_create: bool
-    conditional_update: bool
     update_create: bool
     operations: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """A server's CapabilityStatement. `software` is "" where the server does not say."""
+    """A server's CapabilityStatement."""
 
-    fhir_version: str
-    software: str
     types: Mapping[str, TypeCapability]
     interactions: frozenset[str]
 
     @property
     def transaction(self) -> bool:
         return "transaction" in self.interactions
-
-    @property
-    def batch(self) -> bool:
-        return "batch" in self.interactions
 
     def can(self, resource_type: str, interaction: str) -> bool:
         """Whether the type is served with `read`, `search-type`, `create`, `update` and so on."""
@@ -85,7 +78,6 @@ class _Type(msgspec.Struct):
     interaction: list[_Coded] = []
     searchParam: list[_Param] = []  # noqa: N815
     conditionalCreate: bool = False  # noqa: N815
-    conditionalUpdate: bool = False  # noqa: N815
     updateCreate: bool = False  # noqa: N815
     operation: list[_Operation] = []
 
@@ -96,14 +88,9 @@ class _Rest(msgspec.Struct):
     interaction: list[_Coded] = []
 
 
-class _Software(msgspec.Struct):
-    name: str = ""
-
-
 class _Statement(msgspec.Struct):
     resourceType: str = ""  # noqa: N815
     fhirVersion: str = ""  # noqa: N815
-    software: _Software | None = None
     rest: list[_Rest] = []
 
 
@@ -117,8 +104,6 @@ def _capabilities(statement: _Statement) -> Capabilities:
         raise UsageError(f"[fhir] base_url: this server speaks FHIR {shown}; give its R4 address.")
     servers = [rest for rest in statement.rest if rest.mode == "server"]
     return Capabilities(
-        fhir_version=version,
-        software=statement.software.name if statement.software else "",
         types=MappingProxyType({each.type: _capability(each) for rest in servers for each in rest.resource}),
         interactions=frozenset(each.code for rest in servers for each in rest.interaction),
     )
@@ -129,7 +114,6 @@ def _capability(served: _Type) -> TypeCapability:
         interactions=frozenset(each.code for each in served.interaction),
         search_params=frozenset(each.name for each in served.searchParam),
         conditional_create=served.conditionalCreate,
-        conditional_update=served.conditionalUpdate,
         update_create=served.updateCreate,
         operations=frozenset(each.name.lstrip("$") for each in served.operation),
     )

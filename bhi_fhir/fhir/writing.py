@@ -1,4 +1,4 @@
-"""Writing: a Bundle, one resource or an operation in one request, and what became of it.
+"""Writing: a Bundle or one resource in one request, and what became of it.
 
 Each request is sent once. Conflict says that the server's resource is not the one that was read, or that a condition
 matches several; after Unreachable with `sent`, or Incomplete, it is unknown what was written.
@@ -30,13 +30,12 @@ class EntryAnswer:
 
     `status`: 201 made, 200 was there or changed, 204 deleted; anything else has a `problem`. `reference`:
     `Type/id`, None where the server does not say it (Azure on a conditional match: search again). `version`:
-    for If-Match. `resource`: the JSON if the server sent it.
+    for If-Match.
     """
 
     status: int
     reference: str | None
     version: str | None
-    resource: bytes | None
     problem: ServerError | None
 
 
@@ -75,11 +74,6 @@ async def update(client: BhiClient, reference: str, resource: Resource, if_match
 async def put_own_id(client: BhiClient, reference: str, resource: Resource) -> EntryAnswer:
     """PUT under an id of our own: 201 is new; 200 is another version over what stood there."""
     return await _put(client, reference, resource, {})
-
-
-async def operation(client: BhiClient, path: str, parameters: Resource) -> EntryAnswer:
-    """POST of an operation such as `ChargeItem/$create`; `resource` is what the server returned."""
-    return await _one(client, "POST", path, parameters, {})
 
 
 async def read_standing(client: BhiClient, reference: str) -> Standing:
@@ -162,7 +156,7 @@ class _Response(msgspec.Struct):
     outcome: msgspec.Raw = msgspec.Raw()  # `Raw | None` would refuse everything but null
 
 
-# What an operation may return instead of what it wrote.
+# What a server may return instead of what it wrote.
 _NO_RECORD = frozenset({"OperationOutcome", "Parameters", "Bundle"})
 
 
@@ -193,7 +187,7 @@ def _entry_answer(entry: _Entry, what: str) -> EntryAnswer:
     status = int(entry.response.status[:3])
     problem = None if status // 100 == 2 else refusal(what, status, entry.response.outcome)
     reference, version = _whereabouts(entry)
-    return EntryAnswer(status, reference, version, bytes(entry.resource) or None, problem)
+    return EntryAnswer(status, reference, version, problem)
 
 
 def _whereabouts(entry: _Entry) -> tuple[str | None, str | None]:

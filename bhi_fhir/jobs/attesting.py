@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from bhi_fhir.audit import PatientAudit, Person
 from bhi_fhir.delivery.ledger import Attested, Ledger
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import Attestation, Chart
@@ -18,6 +19,7 @@ from bhi_fhir.errors import Incomplete, Refused, UsageError
 from bhi_fhir.fhir.client import BhiClient
 from bhi_fhir.fhir.reading import read
 from bhi_fhir.jobs.desk import Desk
+from bhi_fhir.jobs.office import Office
 from bhi_fhir.views.common import UNREADABLE
 
 _PATIENT = re.compile(r"Patient/[A-Za-z0-9.-]{1,64}")
@@ -67,6 +69,24 @@ def _patient_of(resource: dict[str, Any]) -> str:
     said = [resource[name] for name in ("subject", "patient") if isinstance(resource.get(name), dict)]
     found = _PATIENT.search(str(said[0].get("reference", ""))) if said else None
     return found[0] if found else ""
+
+
+async def attest(
+    office: Office,
+    audit: PatientAudit,
+    by: Person,
+    decision: Decision,
+    requirement: str,
+    because: str,
+    reference: str,
+) -> None:
+    """A named person vouches for it: audited, then kept. `decision` and UsageError as for `basis`."""
+    rests_on = await basis(office.client, decision, requirement, reference)
+    desk = office.desk
+    day = office.now.astimezone(desk.site.zone).date()
+    said = Attestation(requirement, by.name, day, because, reference)
+    await office.to_thread(audit.attested, by, requirement, because)
+    await office.to_thread(office.ledger.attest, decision.patient, str(desk.month), said, rests_on)
 
 
 async def still_attested(

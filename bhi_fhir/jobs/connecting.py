@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import ssl
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,7 +10,7 @@ import httpx
 from bhi_fhir.errors import SiteError
 from bhi_fhir.fhir.connection import Connection, basic, bearer, tls_context
 from bhi_fhir.fhir.oauth import BackendServices, ClientSecret, Credential, PrivateKey, PrivateKeys
-from bhi_fhir.settings import Fhir, FhirAuth, Site
+from bhi_fhir.settings import Fhir, FhirAuth, Site, read_secret
 
 
 def connection(site: Site) -> Connection:
@@ -74,13 +72,4 @@ def _authorisation(fhir: Fhir, tls: ssl.SSLContext | None) -> httpx.Auth | None:
 
 
 def _secret(auth: FhirAuth) -> str:
-    if auth.secret_env and auth.secret_env in os.environ:
-        return os.environ[auth.secret_env].strip()
-    if auth.secret_file:
-        try:
-            return Path(auth.secret_file).read_text(encoding="utf-8").strip()
-        except UnicodeDecodeError:
-            raise SiteError("fhir.auth.secret_file is not text") from None
-        except OSError as error:
-            raise SiteError(f"fhir.auth.secret_file cannot be read: {error.strerror}") from error
-    raise SiteError("fhir.auth: name secret_env (a variable that is set) or secret_file for the secret")
+    return read_secret("fhir.auth", auth.secret_env, auth.secret_file)

@@ -25,6 +25,7 @@ def draft_run(desk: Desk, created: date) -> DraftRun:
         version=__version__,
         place_of_service=desk.site.claim.place_of_service,
         provider=desk.site.claim.provider,
+        draft_review=desk.site.delivery.draft_review,
     )
     codes = desk.rules.codes.values()
     return DraftRun(

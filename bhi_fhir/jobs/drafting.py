@@ -12,7 +12,6 @@ from bhi_fhir.drafts.models import PatientDrafts
 
 def delivery_drafts(drafts: PatientDrafts, decision: Decision) -> tuple[Draft, ...]:
     """The same drafts as delivery takes them: plain JSON, and beside it what only some destinations want."""
-    diagnoses = sorted({_code(d.diagnosisCodeableConcept) for claim in drafts.claims for d in claim.diagnosis or ()})
     charges = [
         Draft(
             identifier=(charge.identifier or [])[0].value or "",
@@ -20,7 +19,7 @@ def delivery_drafts(drafts: PatientDrafts, decision: Decision) -> tuple[Draft, .
             code=_code(charge.code),
             content=_plain(charge),
             served=_served(decision, charge),
-            diagnoses=tuple(diagnoses),
+            diagnoses=drafts.diagnoses,
         )
         for charge in drafts.charge_items
     ]

@@ -64,18 +64,13 @@ def explain(
         raise UsageError("--patient: these files hold no such patient; name the reference that evaluate shows")
     if code and code not in {known.code for known, _ in policy().codes}:
         raise UsageError(f"--code: {code} is not modelled; bhi-fhir codes lists the codes that are")
-    found = [_explain(_told(done, r, today), r, reader, code) for r in results]
+    found = [_explain(Told.of(done.desk, r.decision, r.chart, today), r, reader, code) for r in results]
     if not code:
         return tuple(found)
     asked = tuple(e for e in found if e.biller or e.care_manager)
     if not asked:
         raise UsageError(f"--code: {code} is not asked of these patients in {done.desk.month}; leave --code out")
     return asked
-
-
-def _told(done: Evaluation, result: Result, today: date) -> Told:
-    desk = done.desk
-    return Told(result.decision, result.chart, desk.month, desk.rules, desk.site.switches, today)
 
 
 def _explain(told: Told, result: Result, reader: str, code: str) -> Explanation:

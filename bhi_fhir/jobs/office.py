@@ -84,13 +84,20 @@ def audit_of(desk: Desk) -> AuditLog:
         version=__version__,
         server=site.fhir.base_url,
         client_id=site.fhir.auth.client_id,
-        clock=lambda: datetime.now(UTC),
+        clock=_utc_now,
     )
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 @asynccontextmanager
-async def opened(desk: Desk, now: datetime) -> AsyncIterator[Office]:
-    """The site's server, ledger and audit. Raises SiteError, AuditError or ServerError."""
+async def opened(desk: Desk, now: datetime, clock: Callable[[], datetime] = _utc_now) -> AsyncIterator[Office]:
+    """The site's server, ledger and audit. Raises SiteError, AuditError or ServerError.
+
+    `now` dates the drafts of a run; `clock` what is sent, which may be hours later, or weeks in a service.
+    """
     log = audit_of(desk)
     shared = log.patient(None)
     audit: ContextVar[PatientAudit] = ContextVar("audit", default=shared)
@@ -101,10 +108,11 @@ async def opened(desk: Desk, now: datetime) -> AsyncIterator[Office]:
             served = await capabilities(client)
             reader = RecordReader(client, served, desk.reading)
             site = draft_run(desk, now.date()).site
-            sinks = doors(desk.site.delivery, desk.folder, client, served, site, lambda: now.astimezone(desk.site.zone))
+            zone = desk.site.zone
+            sinks = doors(desk.site.delivery, desk.folder, client, served, site, lambda: clock().astimezone(zone))
             ledger = ledger_of(desk)
             try:
-                yield Office(desk, client, served, reader, ledger, Delivery(ledger, sinks), log, audit, now)
+                yield Office(desk, client, served, reader, ledger, Delivery(ledger, sinks, zone), log, audit, now)
             finally:
                 ledger.close()
     finally:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +18,7 @@ from bhi_fhir.errors import Refused, ServerError
 from bhi_fhir.fhir.capabilities import Capabilities
 from bhi_fhir.fhir.client import BhiClient
 from bhi_fhir.fhir.reading import SearchResult, read, search
+from bhi_fhir.fhir.shared import Shared
 from bhi_fhir.jobs.roster import sources_of
 from bhi_fhir.mapping.site_reading import SiteReading
 from bhi_fhir.mapping.source import SUBJECT, Source
@@ -54,32 +54,6 @@ class ServerRecord:
     notes: list[str] = field(default_factory=list)
 
 
-class _Shared(Generic[_T]):
-    """Answers that several patients wait for: each is asked for once, and at most `most` are remembered.
-
-    What raises is not remembered. A patient that is given up does not take the answer from the others.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._known: OrderedDict[str, asyncio.Task[_T]] = OrderedDict()
-
-    async def get(self, key: str, ask: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-        task = self._known.get(key)
-        if task is None or task.cancelled():
-            task = self._known[key] = asyncio.create_task(ask())
-            task.add_done_callback(lambda done: self._forget(key, done))
-            while len(self._known) > self._most:
-                self._known.popitem(last=False)
-        else:
-            self._known.move_to_end(key)
-        return await asyncio.shield(task)
-
-    def _forget(self, key: str, done: asyncio.Task[_T]) -> None:
-        if (done.cancelled() or done.exception() is not None) and self._known.get(key) is done:
-            del self._known[key]
-
-
 @dataclass
 class RecordReader:
     """Reads patients of one server; what patients share (people, types without a patient search) is read once."""
@@ -87,9 +61,9 @@ class RecordReader:
     client: BhiClient
     served: Capabilities
     site: SiteReading
-    _people: _Shared[bytes | None] = field(default_factory=lambda: _Shared(MOST_PEOPLE))
-    _roles: _Shared[SearchResult | None] = field(default_factory=lambda: _Shared(MOST_PEOPLE))
-    _whole: _Shared[SearchResult | Withheld] = field(default_factory=lambda: _Shared(len(SUBJECT)))
+    _people: Shared[bytes | None] = field(default_factory=lambda: Shared(MOST_PEOPLE))
+    _roles: Shared[SearchResult | None] = field(default_factory=lambda: Shared(MOST_PEOPLE))
+    _whole: Shared[SearchResult | Withheld] = field(default_factory=lambda: Shared(len(SUBJECT)))
 
     async def read(self, patient: str) -> ServerRecord:
         """The patient's record, its types asked for side by side and kept in a fixed order.

@@ -39,7 +39,7 @@ def month_table(decisions: Iterable[Decision], month: str, width: int) -> str:
 def _row(decision: Decision, month: str) -> tuple[str, ...]:
     """The cells under _HEAD."""
     counted, status = str(decision.minutes.counted), status_of(decision)
-    cells = (decision.patient, month, counted, _to_next(decision), _lines(decision) or "-", status)
+    cells = (decision.patient, month, counted, _to_next(decision), codes_of(decision) or "-", status)
     return *cells, first_reason(decision)
 
 
@@ -65,7 +65,7 @@ def _to_next(decision: Decision) -> str:
     return f"{tier.missing} to {tier.code}"
 
 
-def _lines(decision: Decision) -> str:
+def codes_of(decision: Decision) -> str:
     return ", ".join(f"{line.code} × {line.units}" for line in decision.lines)
 
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from bhi_fhir.domain.decision import Candidate, Decision, Finding, NotCounted
 from bhi_fhir.domain.record import Activity, Chart
 from bhi_fhir.domain.time import Moment, ServiceMonth, intersect, length, local_day, whole_minutes
+from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.policy import Code, Rules, Switches
 from bhi_fhir.rules.track import members_on
 
@@ -36,6 +37,10 @@ class Told:
     rules: Rules
     switches: Switches
     today: date
+
+    @classmethod
+    def of(cls, desk: Desk, decision: Decision, chart: Chart, today: date) -> Told:
+        return cls(decision, chart, desk.month, desk.rules, desk.site.switches, today)
 
     @property
     def is_over(self) -> bool:

@@ -18,10 +18,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from bhi_fhir.delivery.settle import release
-from bhi_fhir.domain.record import Attestation
 from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.errors import UsageError
-from bhi_fhir.jobs.attesting import basis
+from bhi_fhir.jobs.attesting import attest, basis
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.month_work import MonthWork, PatientMonth
 from bhi_fhir.jobs.one_patient import decide_patient
@@ -295,14 +294,11 @@ async def _attest(place: Place, given: Mapping[str, str], form: Form | None) -> 
                 raise told(409, "Nothing can be attested", "The record is merged or not readable.")
             try:
                 mark = _digest(place.patient, await basis(office.client, decision, requirement, ""))
-                because, reference = _reason(form, who, mark)
-                rests_on = await basis(office.client, decision, requirement, reference)
+                if form is not None:
+                    because, reference = _reason(form, who, mark)
+                    await attest(office, audit, office.person, decision, requirement, because, reference)
             except UsageError as error:
                 raise told(400, "This cannot be attested", str(error)) from None
-            if form is not None:
-                said = Attestation(requirement, office.person.name, place.shared.today(), because, reference)
-                await office.to_thread(audit.attested, office.person, requirement, because)
-                await office.to_thread(office.ledger.attest, place.patient, place.month, said, rests_on)
             await office.to_thread(audit.viewed, office.person, f"{place.base}/attest {place.month}")
         context = {
             **_context(place, who, office),
@@ -315,9 +311,7 @@ async def _attest(place: Place, given: Mapping[str, str], form: Form | None) -> 
     return page("attest.html", context, frames=place.frames)
 
 
-def _reason(form: Form | None, who: Patient, mark: str) -> tuple[str, str]:
-    if form is None:
-        return "", ""
+def _reason(form: Form, who: Patient, mark: str) -> tuple[str, str]:
     _same(form, who, mark)
     because, reference = (form.get(name, "").strip()[:_LONGEST] for name in ("because", "reference"))
     if not because or not reference:

@@ -8,7 +8,6 @@ is decided from, for nobody learns here what they may not read there.
 from __future__ import annotations
 
 import hmac
-import os
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from bhi_fhir.errors import ServerError, SiteError
 from bhi_fhir.fhir.scopes import EVERYTHING, Scopes
 from bhi_fhir.mapping.source import SUBJECT
 from bhi_fhir.settings import Caller as CallerSettings
-from bhi_fhir.settings import Serve, Site
+from bhi_fhir.settings import Serve, Site, read_secret
 from bhi_fhir.web.problems import Issue, Problem
 from bhi_fhir.web.rates import Rates
 from bhi_fhir.web.tokens import PublicKeys, Refusal, Tokens
@@ -211,16 +210,11 @@ def _tokens(serve: Serve) -> Tokens | None:
 
 def _hash(name: str, caller: CallerSettings, folder: Path) -> str:
     """The SHA-256 of the caller's key; the output of `sha256sum` will do."""
-    if caller.key_env:
-        text, where = os.environ.get(caller.key_env, ""), f"key_env: the environment variable {caller.key_env}"
-    else:
-        where = "key_file: the file"
-        try:
-            text = (folder / caller.key_file).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            raise SiteError(f"serve.callers.{name}.key_file cannot be read") from None
+    file = str(folder / caller.key_file) if caller.key_file else ""
+    text = read_secret(f"serve.callers.{name}", caller.key_env, file, "key")
     found = (text.split() or [""])[0].lower()
     if not _SHA256.fullmatch(found):
-        said = "holds no SHA-256" if found else "is not set or empty"
+        where = f"key_env: the environment variable {caller.key_env}" if caller.key_env else "key_file: the file"
+        said = "holds no SHA-256" if found else "is empty"
         raise SiteError(f"serve.callers.{name}.{where} {said}: give that of the key, 64 hexadecimal digits")
     return found

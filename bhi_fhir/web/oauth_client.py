@@ -9,14 +9,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import os
 import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -26,7 +24,7 @@ from bhi_fhir.errors import Refused, SiteError, Unreachable
 from bhi_fhir.fhir.exchange import error_code, exchange
 from bhi_fhir.fhir.gate import is_safe
 from bhi_fhir.fhir.oauth import ClientSecret, Credential, PrivateKey, PrivateKeys
-from bhi_fhir.settings import Jwt, SignIn
+from bhi_fhir.settings import Jwt, SignIn, read_secret
 from bhi_fhir.views.common import UNREADABLE
 from bhi_fhir.web.tokens import PublicKeys, Refusal, Tokens
 
@@ -146,14 +144,7 @@ class Client:
                 )
 
     def _secret(self) -> str:
-        if self.settings.secret_env and self.settings.secret_env in os.environ:
-            return os.environ[self.settings.secret_env].strip()
-        try:
-            return Path(self.settings.secret_file or "/nowhere").read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError):
-            raise SiteError(
-                f"{self.key}: name secret_env (a variable that is set) or secret_file (that can be read)"
-            ) from None
+        return read_secret(self.key, self.settings.secret_env, self.settings.secret_file)
 
     # -- what the server says of itself -------------------------------------------------------------
 

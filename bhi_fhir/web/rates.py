@@ -20,7 +20,6 @@ import sqlalchemy as sa
 
 from bhi_fhir.delivery import tables
 from bhi_fhir.delivery.ledger import Ledger
-from bhi_fhir.errors import SiteError
 from bhi_fhir.web.problems import Issue, Problem
 from bhi_fhir.web.session import digest
 
@@ -76,18 +75,15 @@ class SharedBuckets:
     """Of all workers that share a ledger. `clock`: seconds since 1970, as other machines have them."""
 
     def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
-        self._engine, self._site, self._clock = ledger.engine, ledger.site, clock
+        self._ledger, self._clock = ledger, clock
 
     async def draw(self, caller: str, bucket: Bucket) -> tuple[int, float]:
         """SiteError if the database fails: then nobody is let in."""
-        try:
-            return await asyncio.to_thread(self._draw, digest(f"{self._site}\n{caller}"), bucket)
-        except sa.exc.SQLAlchemyError as error:
-            raise SiteError(f"[delivery] ledger: the database failed ({type(error).__name__}).") from None
+        return await asyncio.to_thread(self._draw, digest(f"{self._ledger.site}\n{caller}"), bucket)
 
     def _draw(self, key: str, bucket: Bucket) -> tuple[int, float]:
         b = tables.buckets
-        with self._engine.begin() as db:
+        with self._ledger.transaction() as db:
             now = self._clock()
             row = db.execute(sa.select(b).where(b.c.key == key).with_for_update()).first()
             taken, left = bucket.draw(row.left, now - row.at) if row else bucket.draw(bucket.room, 0.0)

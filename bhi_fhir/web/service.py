@@ -66,7 +66,7 @@ class Service:
             raise SiteError("site.toml: fhir.base_url is missing, the address of the site's FHIR server")
         async with self._opening:
             if self._office is None:
-                self._office = await self.stack.enter_async_context(opened(self.desk, self.now()))
+                self._office = await self.stack.enter_async_context(opened(self.desk, self.now(), self.now))
         office = self._office
         # People and roles are remembered for one record only: a service runs for months.
         reader = RecordReader(office.client, office.served, desk.reading)

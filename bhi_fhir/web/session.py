@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 from starlette.requests import Request
@@ -23,7 +23,6 @@ from starlette.responses import Response
 from bhi_fhir.delivery import tables
 from bhi_fhir.delivery.ledger import Ledger
 from bhi_fhir.delivery.seal import Seal
-from bhi_fhir.errors import SiteError
 
 COOKIE = "__Host-bhi-fhir"
 LONGEST = timedelta(hours=9)
@@ -32,9 +31,6 @@ LONGEST = timedelta(hours=9)
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 _sessions, _seen = tables.sessions, tables.seen
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ class Sessions:
     """One site's. Methods are short transactions in a thread. `idle`: how long an unused one of a kind stays."""
 
     def __init__(self, ledger: Ledger, seal: Seal, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self.engine = ledger.engine
+        self.engine, self._ledger = ledger.engine, ledger
         self._site, self._seal, self._now = ledger.site, seal, now
 
     async def open(self, kind: str, browser: str, data: dict[str, Any], idle: timedelta, name: str = "") -> str:
@@ -69,11 +65,11 @@ class Sessions:
         }
 
         def insert() -> None:
-            with self.engine.begin() as db:
+            with self._ledger.transaction() as db:
                 self._sweep(db)
                 db.execute(sa.insert(_sessions).values(row))
 
-        await self._run(insert)
+        await asyncio.to_thread(insert)
         return name
 
     async def find(self, kind: str, name: str, browser: str, idle: timedelta) -> Session | None:
@@ -83,91 +79,91 @@ class Sessions:
         """
 
         def look() -> Session | None:
-            with self.engine.begin() as db:
+            with self._ledger.transaction() as db:
                 row = db.execute(sa.select(_sessions).where(self._mine(kind, name, browser))).first()
                 if row is None:
                     return None
-                until = min(self._now() + idle, _aware(row.ends))
+                until = min(self._now() + idle, row.ends)
                 db.execute(sa.update(_sessions).where(_sessions.c.key == row.key).values(until=until))
             return Session(name, kind, row.browser, self._seal.open(row.sealed), row.key)
 
-        return await self._run(look)
+        return await asyncio.to_thread(look)
 
     async def take(self, kind: str, name: str, browser: str) -> Session | None:
         """The same, and it is gone: of two who ask at once one gets it. Another browser's attempt uses it up too."""
 
         def take() -> Session | None:
             known = sa.and_(_sessions.c.key == self._key(kind, name), _sessions.c.until > self._now())
-            with self.engine.begin() as db:
+            with self._ledger.transaction() as db:
                 row = db.execute(sa.delete(_sessions).where(known).returning(_sessions)).first()
             if row is None or not secrets.compare_digest(row.browser, digest(browser)):
                 return None
             return Session(name, kind, row.browser, self._seal.open(row.sealed), row.key)
 
-        return await self._run(take)
+        return await asyncio.to_thread(take)
 
     async def again(self, session: Session) -> dict[str, Any] | None:
         """What the row holds now, should another worker have changed it."""
 
         def read() -> dict[str, Any] | None:
             known = _sessions.c.key == session.key
-            with self.engine.begin() as db:
+            with self._ledger.transaction(read=True) as db:
                 row = db.execute(sa.select(_sessions.c.sealed).where(known)).first()
             return self._seal.open(row.sealed) if row else None
 
-        return await self._run(read)
+        return await asyncio.to_thread(read)
 
     async def keep(self, session: Session, data: dict[str, Any]) -> None:
         """What the row holds from now on; nothing where it is gone."""
 
         def update() -> None:
-            with self.engine.begin() as db:
+            with self._ledger.transaction() as db:
                 known = _sessions.c.key == session.key
                 db.execute(sa.update(_sessions).where(known).values(sealed=self._seal.close(data)))
 
-        await self._run(update)
+        await asyncio.to_thread(update)
 
     async def close(self, session: Session) -> None:
         def delete() -> None:
-            with self.engine.begin() as db:
+            with self._ledger.transaction() as db:
                 db.execute(sa.delete(_sessions).where(_sessions.c.key == session.key))
 
-        await self._run(delete)
+        await asyncio.to_thread(delete)
 
     async def move(self, before: str, after: str) -> None:
         """All that a browser has open is opened by another secret from now on."""
 
         def update() -> None:
-            with self.engine.begin() as db:
+            with self._ledger.transaction() as db:
                 mine = sa.and_(_sessions.c.browser == digest(before), _sessions.c.site == self._site)
                 db.execute(sa.update(_sessions).where(mine).values(browser=digest(after)))
 
-        await self._run(update)
+        await asyncio.to_thread(update)
 
     async def of_browser(self, browser: str) -> list[Session]:
         """Everything that this browser has open, without its names, which only its pages know."""
 
         def read() -> list[Session]:
             mine = sa.and_(_sessions.c.browser == digest(browser), _sessions.c.site == self._site)
-            with self.engine.begin() as db:
+            with self._ledger.transaction(read=True) as db:
                 rows = db.execute(sa.select(_sessions).where(mine, _sessions.c.until > self._now())).all()
             return [Session("", row.kind, row.browser, self._seal.open(row.sealed), row.key) for row in rows]
 
-        return await self._run(read) if browser else []
+        return await asyncio.to_thread(read) if browser else []
 
     async def close_all(self, browser: str) -> None:
         def delete() -> None:
-            with self.engine.begin() as db:
+            with self._ledger.transaction() as db:
                 mine = sa.and_(_sessions.c.browser == digest(browser), _sessions.c.site == self._site)
                 db.execute(sa.delete(_sessions).where(mine))
 
-        await self._run(delete)
+        await asyncio.to_thread(delete)
 
     async def once(self, what: str, until: datetime) -> bool:
         """Whether it comes for the first time. `until`: when it would not count any more anyway."""
 
         def insert() -> bool:
-            with self.engine.begin() as db:
+            with self._ledger.transaction() as db:
                 db.execute(sa.delete(_seen).where(_seen.c.until < self._now()))
                 if db.execute(sa.select(_seen.c.key).where(_seen.c.key == digest(what))).first():
                     return False
@@ -178,7 +174,7 @@ class Sessions:
                     return False
             return True
 
-        return await self._run(insert)
+        return await asyncio.to_thread(insert)
 
     def _mine(self, kind: str, name: str, browser: str) -> sa.ColumnElement[bool]:
         c = _sessions.c
@@ -191,19 +187,9 @@ class Sessions:
     def _sweep(self, db: sa.Connection) -> None:
         db.execute(sa.delete(_sessions).where(_sessions.c.until < self._now()))
 
-    async def _run(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        try:
-            return await asyncio.to_thread(call, *args, **kwargs)
-        except sa.exc.SQLAlchemyError as error:  # its text holds the statement and its parameters
-            raise SiteError(f"[delivery] ledger: the database failed ({type(error).__name__}).") from None
-
 
 def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 # -- the browser's secret ----------------------------------------------------------------------------

@@ -167,7 +167,7 @@ async def office_of(shared: Service, launches: Launches, session: Session, desk:
             served=base.served,
             reader=reader,
             ledger=base.ledger,
-            delivery=Delivery(base.ledger, sinks),
+            delivery=Delivery(base.ledger, sinks, site.zone),
             log=base.log,
             audit=base.audit,
             now=base.now,

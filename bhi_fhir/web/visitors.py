@@ -28,7 +28,7 @@ def install(app: FastAPI, desk: Desk, ledger: Ledger, rates: Rates) -> None:
     site = desk.site
     kept = site.delivery
     seal = site_seal(kept.key_env, desk.folder / kept.key_file)
-    sessions, last = Sessions(ledger, seal), LastSync(ledger, seal)
+    sessions, last = Sessions(ledger, seal), LastSync(ledger)
     app.state.launches = Launches.of(site, sessions, rates)
     app.state.caseload = Caseload.of(desk, sessions, last, rates)
     app.state.cds = Cds.of(desk, sessions, last)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bhi_fhir.audit import AuditError, AuditLog, Head, head, verify
+from bhi_fhir.audit import AuditError, AuditLog, Head, verify
 
 NAME = "audit.ndjson"
 LINES = 6
@@ -44,7 +44,7 @@ def broken(data: bytes, kept: bool = True) -> list[int]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "audit-2026-10.ndjson"
         file.write_bytes(WHOLE)
-        before = head(Path(folder) / NAME)
+        before = verify(Path(folder) / NAME).head
         file.write_bytes(data)
         return [b.line for b in verify(Path(folder) / NAME, before if kept else None).breaks]
 
@@ -95,13 +95,13 @@ def test_the_hash_of_a_line_is_what_sha256sum_says(tmp_path: Path) -> None:
 
     told(opened(tmp_path), 3)
     last = (tmp_path / "audit-2026-10.ndjson").read_bytes().splitlines(keepends=True)[-1]
-    assert head(tmp_path / NAME) == Head("audit-2026-10.ndjson", 3, sha256(last).hexdigest())
+    assert verify(tmp_path / NAME).head == Head("audit-2026-10.ndjson", 3, sha256(last).hexdigest())
 
 
 def test_an_empty_audit_has_no_head_and_holds(tmp_path: Path) -> None:
-    assert head(tmp_path / NAME) is None
+    assert verify(tmp_path / NAME).head is None
     opened(tmp_path)
-    assert head(tmp_path / NAME) is None
+    assert verify(tmp_path / NAME).head is None
     assert verify(tmp_path / NAME).breaks == ()
 
 
@@ -160,7 +160,7 @@ def test_each_month_has_its_file_and_the_chain_goes_on(tmp_path: Path) -> None:
     now = [datetime(2026, 10, 31, 23, 59, tzinfo=UTC)]
     log = opened(tmp_path, lambda: now[0])
     told(log, 2)
-    kept = head(tmp_path / NAME)
+    kept = verify(tmp_path / NAME).head
     now[0] = datetime(2027, 1, 1, tzinfo=UTC)
     told(log, 2)
     now[0] = datetime(2026, 12, 31, tzinfo=UTC)  # a clock that was set back does not open an older file
@@ -168,7 +168,8 @@ def test_each_month_has_its_file_and_the_chain_goes_on(tmp_path: Path) -> None:
     assert [f.name for f in sorted(tmp_path.glob("*.ndjson"))] == ["audit-2026-10.ndjson", "audit-2027-01.ndjson"]
     checked = verify(tmp_path / NAME, kept)
     assert (checked.lines, checked.breaks) == (5, ())
-    assert checked.head == head(tmp_path / NAME)
+    assert checked.head is not None
+    assert (checked.head.file, checked.head.line) == ("audit-2027-01.ndjson", 3)
     (tmp_path / "audit-2026-10.ndjson").unlink()
     assert [(b.file, b.line) for b in verify(tmp_path / NAME, kept).breaks] == [
         ("audit-2027-01.ndjson", 1),

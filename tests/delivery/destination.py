@@ -301,7 +301,7 @@ class Site:
     @property
     def delivery(self) -> Delivery:
         sinks: list[Sink] = list(self.sinks)
-        return Delivery(self.ledger, sinks)
+        return Delivery(self.ledger, sinks, UTC)
 
     def wanted(self, *drafts: Draft, **more: Any) -> Wanted:
         return Wanted(self.patient, MONTH, drafts, **more)

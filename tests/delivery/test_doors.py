@@ -34,15 +34,14 @@ def offers(*interactions: str, operations: Iterable[str] = (), **door: bool) -> 
         interactions=frozenset(interactions),
         search_params=frozenset(),
         conditional_create=door.get("conditional", False),
-        conditional_update=False,
         update_create=door.get("own_id", False),
         operations=frozenset(operations),
     )
-    patient = TypeCapability(frozenset({"read"}), frozenset(), False, False, False)
-    return Capabilities("4.0.1", "", MappingProxyType({"ChargeItem": charge, "Patient": patient}), frozenset())
+    patient = TypeCapability(frozenset({"read"}), frozenset(), False, False)
+    return Capabilities(MappingProxyType({"ChargeItem": charge, "Patient": patient}), frozenset())
 
 
-SILENT = Capabilities("4.0.1", "", MappingProxyType({}), frozenset())
+SILENT = Capabilities(MappingProxyType({}), frozenset())
 READS = offers("read", "search-type")
 WRITES = offers("read", "create", conditional=True)
 MILLENNIUM = offers("read", operations=("create", "credit"))

@@ -48,14 +48,14 @@ class Place:
     reached: list[str]
 
     def sink(self) -> FhirSink:
-        return FhirSink(self.client, self.served, SITE, NOW)
+        return FhirSink(self.client, self.served, SITE, lambda: NOW)
 
     def drafts(self, decision: Any = COCM_FIRST, chart: Any = MARIA, run: Any = RUN) -> list[Draft]:
         made = draft(varied(decision, patient=self.patient), varied(chart, patient=self.patient), run)
         return [_draft(resource) for resource in made.resources]
 
     async def deliver(self, drafts: Sequence[Draft] | None = None, sink: FhirSink | None = None) -> list[Delivered]:
-        delivery = Delivery(self.ledger, [sink or self.sink()])
+        delivery = Delivery(self.ledger, [sink or self.sink()], UTC)
         wanted = self.drafts() if drafts is None else drafts
         audit: Any = Audit()
         return await settle(delivery, Wanted(self.patient, MONTH, wanted, evidence=["Encounter/e1"]), audit)

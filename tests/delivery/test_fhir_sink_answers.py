@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -35,11 +35,11 @@ CONDITION = "identifier=urn%3Abhi-fhir%3Adraft%7C{}"
 def served(door: Door, *types: str, targets: bool = True) -> Capabilities:
     """A /metadata that offers this door for charges and claims."""
     conditional, own_id = door in ("transaction", "conditional"), door == "own id"
-    offered = TypeCapability(frozenset({"create", "update"}), frozenset(), conditional, False, own_id)
+    offered = TypeCapability(frozenset({"create", "update"}), frozenset(), conditional, own_id)
     witness = replace(offered, search_params=frozenset({"target"} if targets else ()))
     kinds = dict.fromkeys(types or ("ChargeItem", "Claim"), offered)
     system = frozenset({"transaction"} if door == "transaction" else ())
-    return Capabilities("4.0.1", "", MappingProxyType({**kinds, "Provenance": witness}), system)
+    return Capabilities(MappingProxyType({**kinds, "Provenance": witness}), system)
 
 
 def bundle(kind: str, entries: Sequence[Any]) -> httpx.Response:
@@ -56,22 +56,22 @@ def answered(*entries: Any) -> httpx.Response:
 
 async def created(lines: Sequence[Line] = BOTH, door: Door = "transaction") -> list[Receipt]:
     async with BhiClient(Connection(BASE)) as client:
-        return await FhirSink(client, served(door), SITE, NOW).create(lines)
+        return await FhirSink(client, served(door), SITE, lambda: NOW).create(lines)
 
 
 async def changed(line: Line = STANDING) -> Receipt:
     async with BhiClient(Connection(BASE)) as client:
-        return await FhirSink(client, served("transaction"), SITE, NOW).change(line, TWO_UNITS)
+        return await FhirSink(client, served("transaction"), SITE, lambda: NOW).change(line, TWO_UNITS)
 
 
 async def looked(line: Line) -> Seen:
     async with BhiClient(Connection(BASE)) as client:
-        return await FhirSink(client, served("transaction"), SITE, NOW).look(line)
+        return await FhirSink(client, served("transaction"), SITE, lambda: NOW).look(line)
 
 
 async def witnessed(lines: Sequence[Line], said: Capabilities) -> str:
     async with BhiClient(Connection(BASE)) as client:
-        return await FhirSink(client, said, SITE, NOW).witness(lines, ["Encounter/e1"])
+        return await FhirSink(client, said, SITE, lambda: NOW).witness(lines, ["Encounter/e1"])
 
 
 def outcomes(receipts: Sequence[Receipt]) -> list[str]:
@@ -80,7 +80,7 @@ def outcomes(receipts: Sequence[Receipt]) -> list[str]:
 
 async def test_it_is_a_sink() -> None:
     async with BhiClient(Connection(BASE)) as client:
-        door: Sink = FhirSink(client, served("plain"), SITE, NOW)
+        door: Sink = FhirSink(client, served("plain"), SITE, lambda: NOW)
         assert (door.name, door.keyed, door.drafts) == ("fhir", False, True)
 
 
@@ -250,14 +250,14 @@ async def test_equal_instants_and_numbers_spelled_differently_are_no_difference(
     seen = await looked(STANDING)
     assert isinstance(seen, Standing)
     assert (seen.reference, seen.version) == ("ChargeItem/1", "2")
-    step = reconcile(STANDING, PLANNED.draft, seen, whole=True, keyed=True, age_s=0.0)
+    step = reconcile(STANDING, PLANNED.draft, seen, whole=True, keyed=True, age_s=0.0, zone=UTC)
     assert (step.action, step.line.version) == ("keep", "2")
 
 
 async def test_what_the_server_holds_and_nobody_can_read_is_left_alone(respx_mock: respx.MockRouter) -> None:
     broken = {**PLANNED.content, "id": "1", "quantity": "one"}
     respx_mock.get(f"{BASE}/ChargeItem/1").respond(200, json=broken)
-    step = reconcile(STANDING, PLANNED.draft, await looked(STANDING), whole=True, keyed=True, age_s=0.0)
+    step = reconcile(STANDING, PLANNED.draft, await looked(STANDING), whole=True, keyed=True, age_s=0.0, zone=UTC)
     assert (step.action, "it is no valid R4" in step.because) == ("leave", True)
 
 
@@ -327,3 +327,14 @@ async def test_where_provenances_cannot_be_searched_one_is_written_and_names_eac
     sent = json.loads(posted.calls[0].request.content)
     assert [each["reference"] for each in sent["target"]] == ["ChargeItem/1/_history/1", "Claim/4"]
     assert [each["what"]["reference"] for each in sent["entity"]] == ["Encounter/e1"]
+
+
+async def test_each_provenance_is_recorded_when_it_is_written(respx_mock: respx.MockRouter) -> None:
+    posted = respx_mock.post(f"{BASE}/Provenance").respond(201, headers={"Location": "Provenance/1"})
+    days = iter([NOW, NOW + timedelta(days=30)])
+    async with BhiClient(Connection(BASE)) as client:
+        sink = FhirSink(client, served("transaction", targets=False), SITE, lambda: next(days))
+        for _ in range(2):
+            assert await sink.witness([STANDING], ["Encounter/e1"]) == ""
+    recorded = [json.loads(call.request.content)["recorded"][:10] for call in posted.calls]
+    assert recorded == ["2026-04-01", "2026-05-01"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from delivery.charges import APPROVED, CLAIM, PLANNED, TWO_DAYS, TWO_UNITS, WITHDRAWN, with_content
+from delivery.charges import APPROVED, CLAIM, PLANNED, TWO_DAYS, TWO_UNITS, WITHDRAWN, with_content, with_draft
 
 from bhi_fhir.delivery.files_sink import FilesSink
 from bhi_fhir.delivery.line import Line, Receipt, Standing, Unseen
@@ -47,7 +47,7 @@ def test_it_is_a_sink(tmp_path: Path) -> None:
 
 
 async def test_a_charge_is_a_resource_a_table_and_a_manifest(tmp_path: Path) -> None:
-    assert await created(tmp_path) == SENT
+    assert await created(tmp_path, with_draft(PLANNED, diagnoses=("F32.1", "F41.1"))) == SENT
     month = tmp_path / "2026-03"
     assert sorted(everything(tmp_path)) == [f"{NAME}.csv", f"{NAME}.manifest.json", f"{NAME}.ndjson"]
     assert json.loads((month / f"{NAME}.ndjson").read_bytes()) == PLANNED.content
@@ -62,6 +62,7 @@ async def test_a_charge_is_a_resource_a_table_and_a_manifest(tmp_path: Path) -> 
             "date_of_service": "2026-03-31",
             "performer": "Practitioner/pcp",
             "status": "planned",
+            "diagnoses": "F32.1 F41.1",
         }
     ]
 

@@ -7,6 +7,7 @@ import multiprocessing
 import sqlite3
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -94,6 +95,27 @@ def test_sites_of_one_database_know_nothing_of_each_other(ledger: Ledger) -> Non
     other = Ledger(ledger.engine, uuid4(), SEAL)
     assert other.lines("Patient/1", MONTH) == []
     assert other.key("Patient/1") != ledger.key("Patient/1")
+
+
+def test_who_reads_does_not_wait_for_who_writes(ledger: Ledger) -> None:
+    ledger.put("Patient/1", [LINE])
+    reads = (
+        lambda: ledger.lines("Patient/1", MONTH),
+        lambda: ledger.month_lines(MONTH),
+        lambda: ledger.patients([MONTH]),
+        lambda: ledger.kept("Patient/1", MONTH),
+        lambda: ledger.attested("Patient/1", MONTH),
+        lambda: ledger.done("run", MONTH),
+        ledger.delivered_months,
+        lambda: ledger.synced(MONTH),
+        lambda: ledger.roster(MONTH),
+        lambda: list(ledger.kept_of(MONTH, [ledger.key("Patient/1")], dict)),
+    )
+    with ThreadPoolExecutor(1) as beside, ledger.transaction() as db:
+        db.execute(sa.delete(tables.lines).where(tables.lines.c.site == ledger.site))
+        assert [line.code for line in (n.draft for n in beside.submit(reads[0]).result(timeout=5))] == ["99492"]
+        for each in reads:
+            beside.submit(each).result(timeout=5)
 
 
 def test_the_tables_are_those_that_the_migrations_make(ledger: Ledger) -> None:

@@ -171,6 +171,8 @@ async def test_a_draft_that_a_person_approved_is_sent(door: OracleSink, respx_mo
         (httpx.Response(500), "unknown"),
         (httpx.Response(504), "unknown"),
         (httpx.Response(408), "unknown"),
+        (httpx.Response(429), "unsent"),
+        (httpx.ConnectError("refused"), "unsent"),
         (httpx.ReadTimeout("slow"), "unknown"),
         (httpx.RemoteProtocolError("cut off"), "unknown"),
     ],

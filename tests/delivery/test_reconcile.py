@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -90,30 +92,40 @@ CASES: list[tuple[str, Line, Draft | None, Seen, str, str]] = [
     ("line", "draft", "seen", "action", "state"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
 )
 def test_what_is_done(line: Line, draft: Draft | None, seen: Seen, action: str, state: str) -> None:
-    step = reconcile(line, draft, seen, whole=True, keyed=True, age_s=10.0)
+    step = reconcile(line, draft, seen, whole=True, keyed=True, age_s=10.0, zone=UTC)
     assert (step.action, step.line.state) == (action, state)
     assert bool(step.because) == (action in ("leave", "hold") or bool(line.approved_by))
 
 
 @pytest.mark.parametrize(("line", "seen"), [(remembered(), there()), (remembered("sent"), BLIND)])
 def test_half_a_record_takes_nothing_back(line: Line, seen: Seen) -> None:
-    assert reconcile(line, None, seen, whole=False, keyed=True, age_s=10.0).action == "hold"
+    assert reconcile(line, None, seen, whole=False, keyed=True, age_s=10.0, zone=UTC).action == "hold"
 
 
 @pytest.mark.parametrize("seen", [NEVER, BLIND])
 def test_an_unanswered_send_is_a_persons_where_a_second_could_be_a_second_charge(seen: Seen) -> None:
-    step = reconcile(UNANSWERED, wanted(), seen, whole=True, keyed=False, age_s=10.0)
+    step = reconcile(UNANSWERED, wanted(), seen, whole=True, keyed=False, age_s=10.0, zone=UTC)
     assert step.action == "leave"
     assert "bhi-fhir resolve" in step.because
 
 
 def test_an_unanswered_send_that_is_not_wanted_is_dropped_once_it_can_no_longer_arrive() -> None:
-    assert reconcile(UNANSWERED, None, NEVER, whole=True, keyed=True, age_s=7200.0).action == "rest"
+    assert reconcile(UNANSWERED, None, NEVER, whole=True, keyed=True, age_s=7200.0, zone=UTC).action == "rest"
+
+
+def test_the_day_of_an_approval_is_the_practices() -> None:
+    """It was still October in Chicago when it was November in Greenwich."""
+    approved = replace(APPROVED, approved_at=datetime(2026, 11, 1, 2, tzinfo=UTC))
+    chicago = ZoneInfo("America/Chicago")
+    for draft in (None, wanted(2)):
+        seen = there(status="billable")
+        step = reconcile(approved, draft, seen, whole=True, keyed=True, age_s=10.0, zone=chicago)
+        assert step.because.endswith("(approved 2026-10-31)")
 
 
 def test_a_difference_can_be_read_by_a_biller() -> None:
     seen = there(2, "2", "billable")
-    because = reconcile(remembered(), wanted(3), seen, whole=True, keyed=True, age_s=10.0).because
+    because = reconcile(remembered(), wanted(3), seen, whole=True, keyed=True, age_s=10.0, zone=UTC).because
     assert because == (
         "somebody has changed it: quantity 1 → 2; status planned → billable; "
         "the record says: quantity 2 → 3; status billable → planned"
@@ -122,7 +134,7 @@ def test_a_difference_can_be_read_by_a_biller() -> None:
 
 def test_a_difference_names_elements_and_never_what_a_person_wrote() -> None:
     seen = there(version="2", note=[{"text": "Maria Canary called"}], subject={"reference": "Patient/other"})
-    because = reconcile(remembered(), wanted(), seen, whole=True, keyed=True, age_s=10.0).because
+    because = reconcile(remembered(), wanted(), seen, whole=True, keyed=True, age_s=10.0, zone=UTC).because
     assert "note; subject" in because
     assert "Canary" not in because
     assert "other" not in because

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from drafts.samples import COCM_FIRST, CONFIDENTIALITY, HCPCS, MARIA, RUN, met, monthly, since, until
 
-from bhi_fhir.domain.decision import Candidate, Decision, Line
+from bhi_fhir.domain.decision import Candidate, Decision, Finding, Line
 from bhi_fhir.domain.record import CareEpisode, Chart, Program
 from bhi_fhir.domain.time import Period, ServiceMonth
 from bhi_fhir.domain.value import replace as changed
@@ -40,7 +40,17 @@ def test_only_billable_lines_are_drafted() -> None:
 def test_a_site_may_have_lines_that_need_review_drafted_too() -> None:
     review = changed(COCM_FIRST, lines=(changed(monthly("99492"), status="needs-review"),))
     run = replace(RUN, site=replace(RUN.site, draft_review=True))
-    assert [charge.status for charge in draft(review, MARIA, run).charge_items] == ["planned"]
+    (charge,) = draft(review, MARIA, run).charge_items
+    assert (charge.status, [note.text for note in charge.note]) == ("planned", ["Needs review: its base does"])
+
+
+def test_the_draft_of_a_line_that_needs_review_says_what_is_open() -> None:
+    asked = Finding("care-planning", "not-met", "b", "c", level="review")
+    candidate = changed(COCM_FIRST.candidates[0], findings=(asked, Finding("consent", "unknown", "b", "c")))
+    review = changed(COCM_FIRST, lines=(changed(monthly("99492"), status="needs-review"),), candidates=(candidate,))
+    run = replace(RUN, site=replace(RUN.site, draft_review=True))
+    (charge,) = draft(review, MARIA, run).charge_items
+    assert [note.text for note in charge.note] == ["Needs review: care-planning, consent"]
 
 
 def test_the_definition_is_the_rule_with_its_version() -> None:

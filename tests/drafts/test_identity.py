@@ -14,10 +14,6 @@ def value(site: str, patient: str, month: int = 0, what: str = "99492", kind: st
     return identifier(site, patient, MARCH.shifted(month), what, kind)["value"]
 
 
-def test_the_same_line_has_the_same_identifier_in_every_run() -> None:
-    assert value("Example", "Patient/maria") == value("Example", "Patient/maria")
-
-
 def test_an_identifier_once_given_never_changes() -> None:
     """A literal: a charge that is written already must be found again by every later version."""
     assert value("Example", "Patient/maria") == "84c8430a-9377-5172-a73b-7a7f8f4428ad"

@@ -23,8 +23,8 @@ KINDS = sorted(SUBJECT.keys() - {"DocumentReference"})
 
 def served(*params: str) -> Capabilities:
     names = frozenset(params or ("patient",))
-    types = {kind: TypeCapability(frozenset({"search-type"}), names, False, False, False) for kind in SUBJECT}
-    return Capabilities("4.0.1", "test", types, frozenset())
+    types = {kind: TypeCapability(frozenset({"search-type"}), names, False, False) for kind in SUBJECT}
+    return Capabilities(types, frozenset())
 
 
 def bundle(*resources: dict[str, Any]) -> dict[str, Any]:
@@ -110,8 +110,8 @@ async def test_a_type_without_a_patient_search_is_read_once_and_sorted(
 ) -> None:
     server["Encounter"].respond(200, json=bundle(encounter(1), encounter(2, "Patient/anna"), encounter(3, None)))
     known = served()
-    types = {**known.types, "Encounter": TypeCapability(frozenset(), frozenset(), False, False, False)}
-    reading = reader(client, Capabilities("4.0.1", "", types, frozenset()))
+    types = {**known.types, "Encounter": TypeCapability(frozenset(), frozenset(), False, False)}
+    reading = reader(client, Capabilities(types, frozenset()))
     maria, anna = await asyncio.gather(*(reading.read(f"Patient/{name}") for name in ("maria", "anna")))
     assert (ids(maria), ids(anna)) == (["maria", "e1"], ["maria", "e2"])
     assert (server["Encounter"].call_count, maria.notes) == (1, [])
@@ -141,7 +141,7 @@ async def test_a_refusal_for_want_of_rights_is_not_asked_around(client: BhiClien
 async def test_a_server_that_lists_no_types_is_asked_by_patient_and_never_for_whole_types(
     client: BhiClient, server: respx.MockRouter
 ) -> None:
-    await reader(client, Capabilities("4.0.1", "", {}, frozenset())).read("Patient/maria")
+    await reader(client, Capabilities({}, frozenset())).read("Patient/maria")
     assert all(call.request.url.params.get("patient") == "Patient/maria" for call in server["Encounter"].calls)
 
 

@@ -53,7 +53,6 @@ def charge(value: str) -> dict[str, Any]:
 
 async def test_the_server_says_what_it_can(real: BhiClient) -> None:
     known = await capabilities(real)
-    assert known.fhir_version == "4.0.1"
     assert known.transaction
     assert known.can("ChargeItem", "create")
     assert known.types["ChargeItem"].conditional_create

@@ -14,7 +14,6 @@ from bhi_fhir.fhir.writing import (
     EntryAnswer,
     Standing,
     create,
-    operation,
     put_own_id,
     read_standing,
     transact,
@@ -196,17 +195,6 @@ async def test_an_odd_reference_or_version_is_not_sent(
     assert (caught.value.sent, len(respx_mock.calls)) == (False, 0)
 
 
-async def test_an_operation_gives_back_what_the_server_returned(
-    client: BhiClient, base: str, respx_mock: respx.MockRouter
-) -> None:
-    returned = {"resourceType": "Parameters", "id": "x"}
-    respx_mock.post(f"{base}/ChargeItem/$create").respond(200, json=returned)
-    answer = await operation(client, "ChargeItem/$create", {"resourceType": "Parameters"})
-    assert (answer.reference, json.loads(answer.resource or b"")) == (None, returned)
-    respx_mock.post(f"{base}/ChargeItem/$create").respond(201, headers={"Location": f"{base}/ChargeItem/9"})
-    assert (await operation(client, "ChargeItem/$create", {})).reference == "ChargeItem/9"
-
-
 async def test_a_web_page_with_200_is_no_success(client: BhiClient, base: str, respx_mock: respx.MockRouter) -> None:
     respx_mock.post(f"{base}/Claim").respond(200, text="<html>Sign in</html>")
     with pytest.raises(Incomplete, match="POST Claim"):
@@ -219,7 +207,6 @@ async def test_a_web_page_with_200_is_no_success(client: BhiClient, base: str, r
         lambda client: create(client, CLAIM),
         lambda client: update(client, "Claim/7", CLAIM, "3"),
         lambda client: put_own_id(client, "Claim/7", CLAIM),
-        lambda client: operation(client, "Claim/$submit", CLAIM),
     ],
 )
 async def test_no_write_is_sent_twice(

@@ -145,11 +145,11 @@ def test_of_many_patients_a_page_is_shown_and_each_is_opened_once(
     within: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caseload: Caseload = within.app.state.caseload
-    ledger, seal = caseload.last.ledger, caseload.last.seal
+    ledger = caseload.last.ledger
     with ledger.engine.connect() as db:
         row = db.execute(sa.select(tables.months).where(tables.months.c.month == MONTH)).first()
     assert row is not None
-    kept = seal.open(row.sealed)
+    kept = ledger.kept(within.hospital.patients[0], MONTH)
     for number in range(500):
         ledger.decided(row.run, f"Patient/many-{number}", MONTH, {**kept, "patient": f"Patient/many-{number}"})
     opened = []

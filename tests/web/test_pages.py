@@ -36,7 +36,7 @@ def told(*scores: tuple[int, int], minutes: int = 42, scale: str = "phq-9") -> T
         for n, (when, score) in enumerate(moments)
     )
     chart = replace(chart, screenings=found)
-    return Told(DESK.decide_chart(chart), chart, DESK.month, DESK.rules, DESK.site.switches, date(2026, 4, 2))
+    return Told.of(DESK, DESK.decide_chart(chart), chart, date(2026, 4, 2))
 
 
 def course(*scores: tuple[int, int], scale: str = "phq-9") -> Course:
@@ -163,3 +163,13 @@ def test_names_stand_for_references_and_the_first_patient_is_the_one() -> None:
     )
     assert (names.patient.reference, names.patient.name, names.patient.born) == ("Patient/1", "Al One", "1950-01-02")
     assert names.told("By Practitioner/p (x) and Practitioner/q") == "By Dr. P (x) and Practitioner/q"
+
+
+def test_the_draft_of_a_line_that_needs_review_says_so_where_it_is_released() -> None:
+    from delivery.charges import PLANNED, with_content
+
+    from bhi_fhir.web.pages.month import drafts
+
+    line = with_content(PLANNED, note=[{"text": "Needs review: brief-intervention"}])
+    noted, plain = drafts([line, PLANNED])
+    assert noted.said == f"{plain.said}; Needs review: brief-intervention"

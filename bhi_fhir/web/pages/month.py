@@ -7,11 +7,13 @@ from datetime import date
 
 from bhi_fhir.delivery.line import Line
 from bhi_fhir.domain.decision import Candidate, Finding
+from bhi_fhir.drafts.charge_item import NEEDS_REVIEW
 from bhi_fhir.jobs.advice import to_count
-from bhi_fhir.jobs.evaluate import Evaluation, Result
+from bhi_fhir.jobs.evaluate import Evaluation
 from bhi_fhir.jobs.explain_line import LineTold, tell_line
 from bhi_fhir.jobs.explain_missing import Missing, tell_missing
 from bhi_fhir.jobs.people import Names
+from bhi_fhir.jobs.table import status_of
 from bhi_fhir.jobs.telling import Told, in_words, kinds, label, people, sentence, stretch
 from bhi_fhir.web.pages.course import Course, courses
 from bhi_fhir.web.pages.minutes import Bar, bar
@@ -91,7 +93,8 @@ def shown(done: Evaluation, today: date, names: Names) -> MonthShown | None:
     """None where the record holds no month to decide."""
     if not done.results:
         return None
-    told = _told(done, done.results[0], today)
+    result = done.results[0]
+    told = Told.of(done.desk, result.decision, result.chart, today)
     decision = told.decision
     first = [c for line in decision.lines if (c := told.candidate(line.code))]
     leading = first or ([told.nearest] if told.nearest else [])
@@ -110,11 +113,6 @@ def shown(done: Evaluation, today: date, names: Names) -> MonthShown | None:
     )
 
 
-def _told(done: Evaluation, result: Result, today: date) -> Told:
-    desk = done.desk
-    return Told(result.decision, result.chart, desk.month, desk.rules, desk.site.switches, today)
-
-
 def _headline(told: Told) -> str:
     lines = told.decision.lines
     if not lines:
@@ -123,10 +121,8 @@ def _headline(told: Told) -> str:
 
 
 def _status(told: Told) -> str:
-    found = {line.status for line in told.decision.lines}
-    if not found:
-        return "not-billable"
-    return "needs-review" if "needs-review" in found else "billable"
+    said = status_of(told.decision)
+    return "not-billable" if said == "nothing" else said
 
 
 def _in_order(told: Told) -> list[str]:
@@ -173,11 +169,13 @@ def drafts(lines: list[Line]) -> tuple[DraftShown, ...]:
 
 def _draft(line: Line) -> DraftShown:
     approved = bool(line.approved_by)
+    said = "approved" if approved and line.state in ("confirmed", "sent") else STATES.get(line.state, line.state)
+    notes = [note["text"] for note in line.content.get("note", ()) if note["text"].startswith(NEEDS_REVIEW)]
     return DraftShown(
         identifier=line.identifier,
         code=line.draft.code,
         units=sum(units for _, units in line.draft.served),
-        said="approved" if approved and line.state in ("confirmed", "sent") else STATES.get(line.state, line.state),
+        said="; ".join([said, *notes]),
         approved_by=line.approved_by,
         reason=line.reason,
         can_be_approved=not approved and line.state in ("prepared", "confirmed"),

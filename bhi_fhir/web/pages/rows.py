@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, timedelta
 
 from bhi_fhir.delivery.folder import sheet
-from bhi_fhir.domain.decision import Candidate, Decision
+from bhi_fhir.domain.decision import Candidate
 from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.jobs.explain_missing import ELEMENTS
 from bhi_fhir.jobs.people import NOBODY, Patient
-from bhi_fhir.jobs.table import first_reason, leading, status_of
+from bhi_fhir.jobs.table import codes_of, first_reason, leading, status_of
 from bhi_fhir.jobs.telling import plain
 from bhi_fhir.web.kept import Kept
 from bhi_fhir.web.pages.course import MOST, mark
@@ -94,7 +94,7 @@ def row(kept: Kept) -> Row:
         key=kept.key,
         patient=month.patient,
         status=status_of(decision),
-        codes=_codes(decision),
+        codes=codes_of(decision),
         minutes=decision.minutes.counted,
         missing=ahead.missing if ahead else None,
         next_code=ahead.code if ahead else "",
@@ -134,10 +134,6 @@ def _not_improving(each: Row, low: int) -> Iterator[str]:
 
 def _minutes_help(chosen: Candidate | None) -> bool:
     return not (chosen and any(f.blocks and f.requirement != "minutes" for f in chosen.findings))
-
-
-def _codes(decision: Decision) -> str:
-    return ", ".join(f"{line.code} × {line.units}" for line in decision.lines)
 
 
 @dataclass(frozen=True)
