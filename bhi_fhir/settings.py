@@ -358,6 +358,9 @@ _PATHS = (
     ("fhir", "auth", "secret_file"),
     ("smart", "secret_file"),
     ("caseload", "secret_file"),
+    ("serve", "tls", "certificate"),
+    ("serve", "tls", "key"),
+    ("serve", "tls", "client_ca"),
 )
 
 
