@@ -92,8 +92,6 @@ def bulk(
     With --engine spark, NDJSON_DIR and --out may be URLs that Spark knows; [bulk.spark] in site.toml is its
     configuration.
     """
-    import os
-
     from bhi_fhir.jobs.bulk import report
     from bhi_fhir.jobs.bulk.run import bulk as run
     from bhi_fhir.jobs.desk import Desk
@@ -108,7 +106,7 @@ def bulk(
 
         done = spark.bulk(desk, folder, out, today=today)
     else:
-        processes = processes or len(os.sched_getaffinity(0))
+        processes = processes or _cores()
         done = run(desk, overrides, Path(folder), Path(out), processes=processes, today=today, showing=counting)
     click.echo(done.summary.json(), nl=False) if shape == "json" else report.show(_console(), done)
     report.say_set_aside(done)
@@ -414,6 +412,11 @@ def _width(elsewhere: int = 100) -> int:
     import shutil
 
     return shutil.get_terminal_size().columns
+
+
+def _cores() -> int:
+    """Those that this process may use; macOS tells only how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _now() -> datetime:

@@ -1,6 +1,7 @@
 """The command line as a user meets it: one clear sentence, the right exit status, and the good records decided."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +219,15 @@ def test_a_fault_of_ours_is_one_line_without_its_text(
     said = capsys.readouterr().err
     assert "a fault of its own (ValueError at test_cli.py:" in said
     assert "Synthetic" not in said
+
+
+EXPORT = Path(__file__).parents[1] / "examples" / "bulk" / "export"
+
+
+def test_bulk_needs_no_list_of_cores_which_macos_does_not_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    command = ["bulk", "--site", str(SITE), "--month", "2026-09", "--out", str(tmp_path / "out"), str(EXPORT)]
+    done = CliRunner().invoke(cli, command, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "out" / "summary.json").is_file()
