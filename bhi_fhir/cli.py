@@ -109,9 +109,10 @@ def bulk(
         processes = processes or _cores()
         done = run(desk, overrides, Path(folder), Path(out), processes=processes, today=today, showing=counting)
     click.echo(done.summary.json(), nl=False) if shape == "json" else report.show(_console(), done)
-    report.say_set_aside(done)
+    report.say_set_aside(done, folder)
     _refuse_unverified(desk.rules.unverified, month)
-    sys.exit(SET_ASIDE if done.summary.tally.set_aside else 0)
+    tally = done.summary.tally
+    sys.exit(SET_ASIDE if tally.set_aside or not tally.patients else 0)
 
 
 @cli.command()
@@ -142,7 +143,8 @@ def sync(site: Path, month: str, overrides: tuple[str, ...], write: bool, afresh
     for each in report.months() if report.tally["set aside"] else ():
         sync_report.say_set_aside(each.set_aside)
     _refuse_unverified(desk.rules.unverified, month)
-    sys.exit(NO_SERVER if report.incomplete else SET_ASIDE if report.tally["set aside"] else 0)
+    remarks = report.tally["set aside"] or not report.roster.patients
+    sys.exit(NO_SERVER if report.incomplete else SET_ASIDE if remarks else 0)
 
 
 @cli.command()

@@ -61,8 +61,8 @@ class Fhir(_Strict, frozen=True):
 
 
 class Roster(_Strict, frozen=True):
-    from_: Annotated[str, Meta(pattern=r"^(care-team|episode|(group|list|file):.+)$")] = msgspec.field(
-        default="care-team", name="from"
+    from_: Annotated[str, Meta(pattern=r"^(care-team|episode|(group|list):[A-Za-z0-9.-]{1,64}|file:.+)$")] = (
+        msgspec.field(default="care-team", name="from")
     )
 
 

@@ -30,6 +30,9 @@ def say_roster(found: Roster) -> None:
     print(f"Roster: {len(found.patients)} patients ({found.source}).", file=sys.stderr, flush=True)  # noqa: T201
     for reason in found.withheld:
         print(f"The roster may not be whole: {reason}", file=sys.stderr, flush=True)  # noqa: T201
+    if not found.patients:
+        said = "Nobody is on the roster: see roster.from in site.toml."
+        print(said, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def say_set_aside(records: Iterable[SetAside]) -> None:
