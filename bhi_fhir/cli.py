@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sys
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
@@ -38,6 +39,18 @@ _SITE = click.option(
     help="The site's folder (site.toml, maps).",
 )
 _MONTH = click.option("--month", required=True, metavar="YYYY-MM", help="The calendar month to decide.")
+
+
+def _patient(_: click.Context, __: click.Parameter, text: str) -> str:
+    """`Patient/rosa`, also where only `rosa` is written."""
+    if not text or _PATIENT.fullmatch(text):
+        return text
+    if not _PATIENT.fullmatch(f"Patient/{text}"):
+        raise click.BadParameter("name the patient as it is printed, such as Patient/rosa; rosa will do")
+    return f"Patient/{text}"
+
+
+_PATIENT = re.compile(r"Patient/[A-Za-z0-9.-]{1,64}")
 _SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key of site.toml.")
 
 
@@ -152,7 +165,7 @@ def sync(site: Path, month: str, overrides: tuple[str, ...], write: bool, afresh
 @_MONTH
 @_SET
 @click.option("--by", metavar="NAME", help="Approve, as this named person; without it lines are only shown.")
-@click.option("--patient", default="", metavar="REF", help="Only this patient, such as Patient/maria.")
+@click.option("--patient", default="", callback=_patient, metavar="REF", help="Only Patient/maria; maria will do.")
 @click.option("--code", default="", metavar="CODE", help="Only this code.")
 @click.option("--format", "shape", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 def approve(
@@ -186,7 +199,9 @@ def approve(
 @_SITE
 @_MONTH
 @_SET
-@click.option("--patient", required=True, metavar="REF", help="Whose month, such as Patient/maria.")
+@click.option(
+    "--patient", required=True, callback=_patient, metavar="REF", help="Whose month: Patient/maria, or maria."
+)
 @click.option("--requirement", required=True, metavar="NAME", help="A review requirement, such as registry-tracking.")
 @click.option("--by", required=True, metavar="NAME", help="Who vouches for it.")
 @click.option("--because", required=True, metavar="TEXT", help="What was done, when and by whom.")
@@ -216,7 +231,7 @@ def attest(
 @_SITE
 @_MONTH
 @_SET
-@click.option("--patient", required=True, metavar="REF", help="Whose line, such as Patient/maria.")
+@click.option("--patient", required=True, callback=_patient, metavar="REF", help="Whose line: Patient/maria, or maria.")
 @click.option("--code", required=True, metavar="CODE")
 @click.option("--by", required=True, metavar="NAME", help="Who found it out.")
 @click.option("--arrived/--never-arrived", required=True, help="What became of the send that was not answered.")
@@ -238,7 +253,7 @@ def resolve(
 @_SITE
 @_MONTH
 @_SET
-@click.option("--patient", default="", metavar="REF", help="Only this patient, such as Patient/maria.")
+@click.option("--patient", default="", metavar="REF", help="Only Patient/maria; maria will do.")
 @click.option("--code", default="", metavar="CODE", help="Only this code, also if it is not billable.")
 @click.option("--for", "reader", type=click.Choice(["biller", "care-manager", "both"]), default="both",
               show_default=True)  # fmt: skip
