@@ -380,9 +380,11 @@ def mappings() -> None:
 @click.option("--format", "shape", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def check_mappings(site: Path, shape: str) -> None:
     """Check every file, key and code; overlaps with the base and with each other are shown."""
+    from bhi_fhir.domain.value import replace
     from bhi_fhir.jobs.mappings import check_site, show_checked
 
     checked = check_site(site)
+    checked = replace(checked, problems=(*checked.problems, *_refused_callers(site)))
     if shape == "json":
         import msgspec
 
@@ -390,6 +392,19 @@ def check_mappings(site: Path, shape: str) -> None:
     else:
         show_checked(_console(), checked)
     sys.exit(WRONG_USAGE if checked.problems else 0)
+
+
+def _refused_callers(folder: Path) -> list[str]:
+    """What serve would refuse of the callers that a site names."""
+    from bhi_fhir.errors import SiteError
+    from bhi_fhir.settings import load_site
+    from bhi_fhir.web.callers import check
+
+    try:
+        check(load_site(folder).serve)
+    except SiteError as error:
+        return [f"site.toml: {error}"]
+    return []
 
 
 @mappings.command("report")

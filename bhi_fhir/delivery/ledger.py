@@ -293,7 +293,7 @@ def open_ledger(url: str, folder: Path, site: UUID, seal: Seal) -> Ledger:
     A relative SQLite path is relative to `folder`: a ledger that moved with the working directory would be
     two ledgers, and two ledgers are two writers.
     """
-    engine = _engine(url, folder)
+    engine = engine_of(url, folder)
     from bhi_fhir.delivery.migrating import migrate  # noqa: PLC0415  # Alembic is needed once
 
     try:
@@ -322,7 +322,8 @@ def _begun(engine: Engine) -> tuple[Connection, RootTransaction]:
         raise
 
 
-def _engine(url: str, folder: Path) -> Engine:
+def engine_of(url: str, folder: Path) -> Engine:
+    """Of an SQLAlchemy URL, not yet connected. SiteError if it is not SQLite's or PostgreSQL's."""
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":

@@ -2,34 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import tomli
 from rich.console import Console
 from rich.table import Table
 
+from bhi_fhir.delivery.ledger import engine_of
 from bhi_fhir.domain.record import SetAside
+from bhi_fhir.domain.value import replace
+from bhi_fhir.errors import UsageError
+from bhi_fhir.fhir.gate import Gate
 from bhi_fhir.jobs.files import read_file
-from bhi_fhir.mapping.checking import Checked, check
+from bhi_fhir.mapping.checking import Checked, Entry, check
 from bhi_fhir.mapping.moments import Clock
 from bhi_fhir.mapping.reading import Reading
 from bhi_fhir.mapping.record import Record
 from bhi_fhir.mapping.site_reading import site_reading
 from bhi_fhir.mapping.terminology import Terminology
 from bhi_fhir.mapping.unplaced import Report, Seen, report, seen_in
-from bhi_fhir.settings import load_site
+from bhi_fhir.settings import Site, load_site
 from bhi_fhir.shipped import shipped
 
 
 def check_site(folder: Path) -> Checked:
     """Every file, key and code of a site's folder. UsageError for one that cannot be used at all."""
-    load_site(folder)
+    site = load_site(folder)
     site_reading(folder)
     base = shipped("mappings") / "base"
     Terminology([base, folder])
-    return check(base, folder)
+    checked = check(base, folder)
+    problems = (*checked.problems, *_refused(site, folder), *_to_be_set(folder, checked.entries))
+    return replace(checked, problems=problems)
+
+
+def _refused(site: Site, folder: Path) -> Iterator[str]:
+    """What sync and approve would refuse; secrets and certificates are not looked for, they may be elsewhere."""
+    for tried in (lambda: Gate(site.fhir.base_url or _ANYWHERE, site.fhir.aliases),
+                  lambda: engine_of(site.delivery.ledger, folder).dispose()):  # fmt: skip
+        try:
+            tried()
+        except UsageError as error:
+            yield f"site.toml: {error}"
+
+
+_ANYWHERE = "https://ehr.example/fhir"
+"""In the place of a server that is not named: `evaluate` and `bulk` need none."""
+_PLACEHOLDER = re.compile(r"(?i)to[- ]be[- ]set")
+
+
+def _to_be_set(folder: Path, entries: Iterable[Entry]) -> Iterator[str]:
+    """What a vendor's profile leaves to the site, and the site has not yet set."""
+    for name in ("site.toml", "reading.toml"):
+        file = folder / name
+        table = tomli.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        if keys := list(dict.fromkeys(_placeholders(table))):
+            yield f"{name}: still to be set: {', '.join(keys)}"
+    files = Counter(e.file for e in entries if _PLACEHOLDER.search(f"{e.system} {e.code}"))
+    for name, number in sorted(files.items()):
+        yield f"{name}: codes still to be set: {number}"
+
+
+def _placeholders(table: object, path: str = "") -> Iterator[str]:
+    """The keys whose names or values are placeholders; of a list, that of the list."""
+    if isinstance(table, dict):
+        for key, value in table.items():
+            place = f"{path}.{key}" if path else str(key)
+            if _PLACEHOLDER.search(str(key)):
+                yield path
+            else:
+                yield from _placeholders(value, place)
+    elif isinstance(table, list):
+        for value in table:
+            yield from _placeholders(value, path)
+    elif isinstance(table, str) and _PLACEHOLDER.search(table):
+        yield path
 
 
 @dataclass(frozen=True)
