@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import tomli
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bhi_fhir.delivery.ledger import engine_of
@@ -116,7 +117,7 @@ def show_checked(console: Console, checked: Checked) -> None:
             table.add_row(entry.file, entry.system, entry.code, entry.means, entry.note)
         console.print(table)
     for problem in checked.problems:
-        console.print(f"[red]wrong:[/] {problem}", highlight=False)
+        console.print(f"[red]wrong:[/] {escape(problem)}", highlight=False)
     console.print(f"{len(checked.entries)} codes, {len(checked.problems)} problems")
 
 
@@ -134,3 +135,10 @@ def show_report(console: Console, found: Report) -> None:
         f"recorded minutes{share}.",
         highlight=False,
     )
+    if found.untimed:
+        console.print(
+            f"Encounters and Procedures whose time could not be taken: {found.untimed}. [minutes] in reading.toml says "
+            "where time is looked for.",
+            highlight=False,
+            markup=False,
+        )

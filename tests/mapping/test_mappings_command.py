@@ -132,3 +132,16 @@ def test_what_sync_approve_and_serve_would_refuse_is_a_problem(tmp_path: Path, t
     status, shown, _ = run("check", "--site", str(site))
     assert status == 2
     assert [problem in said for said in shown["problems"]] == [True]
+
+
+def test_the_report_says_how_much_time_the_site_s_reading_does_not_take(tmp_path: Path) -> None:
+    site = a_site(tmp_path)
+    record = cocm_record().work(30).work(20, day=5)
+    (tmp_path / "a.json").write_text(json.dumps(record.bundle()))
+    command = ["report", "--site", str(site), str(tmp_path / "a.json")]
+    assert run(*command)[1]["untimed"] == 0
+    (site / "reading.toml").write_text('[minutes]\norder = ["time-log"]\n')
+    shown = run(*command)[1]
+    assert (shown["minutes"], shown["untimed"]) == (0, 3)  # the office visit has a period too
+    told = CliRunner().invoke(cli, ["mappings", *command]).stdout
+    assert "whose time could not be taken: 3. [minutes] in reading.toml" in told
