@@ -1,14 +1,16 @@
 """The command line. Only here errors become exit statuses.
 
-0 done; 1 done, but some input was set aside; 2 wrong usage or configuration; 3 the FHIR server refused or
-could not be reached; 70 a fault of this program.
+0 done; 1 done, but some input was set aside; 2 wrong usage or configuration, or a full disk; 3 the FHIR server
+refused or could not be reached; 70 a fault of this program; 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import re
+import select
 import sys
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
@@ -428,8 +430,12 @@ def _console() -> Console:
     """A terminal as wide as it is; a wide page where there is none."""
     from rich.console import Console
 
-    console = Console()
-    return console if console.is_terminal else Console(width=_WIDE)
+    class Out(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError(errno.EPIPE, "nobody reads")  # rich would end the program by itself
+
+    console = Out()
+    return console if console.is_terminal else Out(width=_WIDE)
 
 
 def _show(coloured: str) -> None:
@@ -487,8 +493,17 @@ def _where(error: Exception) -> str:
 
 def main() -> None:
     """Run the command line; every failure is one sentence on standard error."""
+    if sys.stdout is None:
+        click.echo("Standard output is closed: nothing could be shown.", err=True)
+        sys.exit(WRONG_USAGE)
+    out = sys.stdout
     try:
         cli(standalone_mode=False)
+    except SystemExit:
+        # click ends a program whose output nobody reads any more (`| head`) with 1, and puts another stdout there.
+        if sys.stdout is not out and _nobody_reads():
+            sys.exit(0)
+        raise
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
@@ -501,8 +516,18 @@ def main() -> None:
         click.echo(str(error), err=True)
         sys.exit(NO_SERVER if isinstance(error, ServerError) else WRONG_USAGE)
     except Exception as error:  # noqa: BLE001  # a fault of ours: never a traceback, which may hold patient data
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            click.echo(f"{error.strerror}: make room and run the same command again.", err=True)
+            sys.exit(WRONG_USAGE)
         click.echo(f"bhi-fhir has a fault of its own ({_where(error)}); please report this line.", err=True)
         sys.exit(FAULT)
+
+
+def _nobody_reads() -> bool:
+    """Whether the other end of standard output is closed; other pipes break too, such as a worker's."""
+    asked = select.poll()
+    asked.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in asked.poll(0))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 """The command line as a user meets it: one clear sentence, the right exit status, and the good records decided."""
 
+import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -231,3 +234,37 @@ def test_bulk_needs_no_list_of_cores_which_macos_does_not_have(tmp_path: Path, m
     done = CliRunner().invoke(cli, command, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert (tmp_path / "out" / "summary.json").is_file()
+
+
+NO_ROOM = "No space left on device: make room and run the same command again.\n"
+
+
+def bash(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """`bhi` is the program; the status is that of the first command of a pipe."""
+    name = f'bhi() {{ {sys.executable} -m bhi_fhir.cli "$@"; }}; {script}'
+    return subprocess.run(["bash", "-c", name], capture_output=True, text=True, check=False, cwd=folder)
+
+
+@pytest.mark.parametrize(
+    "command", ["codes", f"mappings check --site {SITE}", f"evaluate --site {SITE} --month 2026-03 a"]
+)
+def test_an_output_that_cannot_be_written_is_no_fault_of_ours(command: str, tmp_path: Path) -> None:
+    save(tmp_path, "a", good())
+    full = bash(f"bhi {command} >/dev/full", tmp_path)
+    assert (full.returncode, full.stderr) == (2, NO_ROOM)
+    closed = bash(f"bhi {command} >&-", tmp_path)
+    assert (closed.returncode, closed.stderr) == (2, "Standard output is closed: nothing could be shown.\n")
+    # A reader who has left before anything is said: the pipe is broken for certain.
+    left = bash(f"(sleep 0.3; bhi {command}; echo $? >status) | true; cat status", tmp_path)
+    assert (left.stdout.strip(), left.stderr) == ("0", "")
+
+
+def test_a_full_disk_is_no_fault_of_ours(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("bhi_fhir.jobs.desk.Desk.open", full)
+    assert run_main(monkeypatch, "evaluate", "--site", str(SITE), "--month", "2026-03", "a.json") == 2
+    assert capsys.readouterr().err == NO_ROOM
