@@ -323,11 +323,12 @@ def serve(site: Path, overrides: tuple[str, ...], host: str, port: int, workers:
 
 @cli.command()
 @click.option("--keep", is_flag=True, help="Leave the server running to look around.")
-def demo(keep: bool) -> None:
+@click.option("--port", default=0, type=click.IntRange(0, 65535), help="The server's; a free one if left out.")
+def demo(keep: bool, port: int) -> None:
     """Show it all on this machine: a FHIR server, example patients, a month decided and drafted."""
     from bhi_fhir.jobs.demo import demo as run
 
-    report = run(_console(), keep=keep, now=_now())
+    report = run(_console(), keep=keep, port=port, now=_now())
     sys.exit(NO_SERVER if report.incomplete else 0)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -117,3 +118,12 @@ def test_the_demo_shows_every_patient_what_was_written_and_that_nothing_is_writt
     assert "ChargeItem/" in text
     assert "0 created" in text
     assert "nothing is written twice" in text
+
+
+def test_the_demo_s_server_has_the_port_that_is_asked_for_or_says_who_has_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=f"--port {port}: Address already in use"), local_fhir_server(port):
+            pass
+    with local_fhir_server(port) as base_url:
+        assert base_url == f"http://127.0.0.1:{port}/fhir"

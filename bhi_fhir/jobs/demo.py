@@ -35,12 +35,15 @@ base_url = "{base_url}"
 """
 
 
-def demo(console: Console, *, keep: bool, now: datetime) -> Report:
-    """Run it all; the first sync's report. UsageError without sekmet-fhir, ServerError if it fails."""
+def demo(console: Console, *, keep: bool, now: datetime, port: int = 0) -> Report:
+    """Run it all; the first sync's report. UsageError without sekmet-fhir, ServerError if it fails.
+
+    `port`: the FHIR server's; 0 is a free one.
+    """
     # A server must not outlive its demo, however that is ended.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console.print("Starting a FHIR server (sekmet-fhir, its own process, this machine only) …")
-    with local_fhir_server() as base_url, tempfile.TemporaryDirectory(prefix="bhi-fhir-site-") as folder:
+    with local_fhir_server(port) as base_url, tempfile.TemporaryDirectory(prefix="bhi-fhir-site-") as folder:
         site = Path(folder)
         (site / "site.toml").write_text(_SITE.format(base_url=base_url), encoding="utf-8")
         (site / "bhi-fhir.key").write_bytes(Fernet.generate_key())  # gone with the demo: nobody need back it up
