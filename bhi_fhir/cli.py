@@ -236,13 +236,15 @@ def attest(
 @click.option("--patient", required=True, callback=_patient, metavar="REF", help="Whose line: Patient/maria, or maria.")
 @click.option("--code", required=True, metavar="CODE")
 @click.option("--by", required=True, metavar="NAME", help="Who found it out.")
-@click.option("--arrived/--never-arrived", required=True, help="What became of the send that was not answered.")
+@click.option("--arrived/--never-arrived", default=None, help="What became of the send that was not answered.")
 def resolve(
-    site: Path, month: str, overrides: tuple[str, ...], patient: str, code: str, by: str, arrived: bool
+    site: Path, month: str, overrides: tuple[str, ...], patient: str, code: str, by: str, arrived: bool | None
 ) -> None:
     """Say whether a send that was never answered arrived: nothing is sent again before that is known."""
     import asyncio
 
+    if arrived is None:
+        raise click.UsageError("Say what became of it: --arrived or --never-arrived.")
     from bhi_fhir.jobs.approving import say_what_became
     from bhi_fhir.jobs.desk import Desk
 

@@ -268,3 +268,27 @@ def test_a_full_disk_is_no_fault_of_ours(
     monkeypatch.setattr("bhi_fhir.jobs.desk.Desk.open", full)
     assert run_main(monkeypatch, "evaluate", "--site", str(SITE), "--month", "2026-03", "a.json") == 2
     assert capsys.readouterr().err == NO_ROOM
+
+
+def test_a_torn_resource_is_no_json_alone_in_a_file_and_as_a_line(tmp_path: Path) -> None:
+    torn = '{"resourceType": "Consent", "id": "x"'
+    for text in (torn, f'{torn}\n{{"resourceType": "Patient", "id": "maria"}}\n'):
+        done = evaluate(save(tmp_path, "torn.ndjson", text))
+        assert done.exit_code == 1
+        assert "it is not JSON" in done.stderr
+
+
+def test_resolve_names_both_of_its_answers() -> None:
+    site = ["--site", str(SITE), "--month", "2026-03"]
+    done = CliRunner().invoke(cli, ["resolve", *site, "--patient", "maria", "--code", "99492", "--by", "Ann"])
+    assert done.exit_code == 2
+    assert "--arrived or --never-arrived" in done.stderr
+
+
+def test_a_misspelled_table_of_reading_toml_is_named(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "site.toml").write_text('name = "x"\ntime_zone = "UTC"')
+    (site / "reading.toml").write_text('[minuts]\norder = ["length"]')
+    done = evaluate(save(tmp_path, "a.json", good()), site=site)
+    assert str(done.exception) == f"{site / 'reading.toml'}: minuts is not a known key"

@@ -83,4 +83,6 @@ def _secret(auth: FhirAuth) -> str:
             raise SiteError("fhir.auth.secret_file is not text") from None
         except OSError as error:
             raise SiteError(f"fhir.auth.secret_file cannot be read: {error.strerror}") from error
-    raise SiteError("fhir.auth: name secret_env (a variable that is set) or secret_file for the secret")
+    if auth.secret_env:
+        raise SiteError(f"fhir.auth.secret_env: the environment variable {auth.secret_env} is not set")
+    raise SiteError("fhir.auth: name secret_env or secret_file for the secret")

@@ -76,6 +76,11 @@ def test_a_secret_that_cannot_be_read_is_named_by_its_key(kind: str, where: str,
         connection(site({"kind": kind, "client_id": "bhi", "secret_file": path[where]}))
 
 
+def test_a_secret_that_is_not_set_is_named() -> None:
+    with pytest.raises(SiteError, match=r"^fhir\.auth\.secret_env: the environment variable BHI_NOWHERE is not set$"):
+        connection(site({"kind": "bearer", "secret_env": "BHI_NOWHERE"}))
+
+
 def test_a_private_key_becomes_backend_services(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BHI_TEST_SECRET", KEY.as_pem(private=True).decode())
     auth = {"kind": "private_key_jwt", "client_id": "bhi", "secret_env": "BHI_TEST_SECRET"}

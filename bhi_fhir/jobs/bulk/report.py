@@ -44,8 +44,10 @@ def say_set_aside(done: Done, folder: str) -> None:
     if done.summary.for_all:
         first, *others = done.summary.for_all
         many = f" and {len(others)} more" if others else ""
+        # The decisions name the line alone: whoever reads them may have other files than who was asked.
+        file = next((f"{s.file}: " for s in done.told if first.startswith(f"{s.resource or s.at} ")), "")
         click.echo(
-            f"WITHHELD FROM EVERY PATIENT, so nothing of this month rests on absence: {first}{many}. "
+            f"WITHHELD FROM EVERY PATIENT, so nothing of this month rests on absence: {file}{first}{many}. "
             "Nothing says whose it was: mend it or take it out of the export, and run again.",
             err=True,
         )
