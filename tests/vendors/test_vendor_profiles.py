@@ -111,3 +111,4 @@ def test_a_profile_says_what_is_known_and_what_is_not(vendor: Vendor) -> None:
     readme = (SITES / vendor.name / "README.md").read_text()
     for heading in ("## Known", "## Gaps", "## Not known", "## To be set"):
         assert heading in readme
+    assert "research" not in readme  # a source that is not in this repository
