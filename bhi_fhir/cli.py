@@ -275,7 +275,7 @@ def explain(
 ) -> None:
     """Say why: each line as a paragraph for an appeal, and what is missing until when.
 
-    FILE is a record as for evaluate, or decisions that bulk wrote.
+    FILE is a record as for evaluate, or decisions that bulk wrote: those stay as they were decided, by that site.
     """
     from bhi_fhir.jobs import explain as explaining
     from bhi_fhir.jobs.desk import Desk
@@ -298,11 +298,10 @@ def explain(
 def codes(month: str | None, trace: bool, shape: str) -> None:
     """List every code that is modelled: thresholds of the month, who bills, exclusions, citation."""
     from bhi_fhir.jobs import catalogue
-    from bhi_fhir.policy.trace import PAGE, sentences
+    from bhi_fhir.policy.trace import page, sentences
 
     if trace:
-        text = catalogue.trace_json(sentences()).decode() if shape == "json" else PAGE.read_text(encoding="utf-8")
-        click.echo(text.rstrip())
+        click.echo(catalogue.trace_json(sentences()).decode() if shape == "json" else page())
         return
     found = catalogue.catalogue(month or f"{_now():%Y-%m}")
     click.echo(catalogue.json(found) if shape == "json" else catalogue.page(found, _width()))

@@ -292,3 +292,9 @@ def test_a_misspelled_table_of_reading_toml_is_named(tmp_path: Path) -> None:
     (site / "reading.toml").write_text('[minuts]\norder = ["length"]')
     done = evaluate(save(tmp_path, "a.json", good()), site=site)
     assert str(done.exception) == f"{site / 'reading.toml'}: minuts is not a known key"
+
+
+def test_the_table_names_the_code_that_its_reason_speaks_of() -> None:
+    done = evaluate(str(EXPORT.parents[1] / "patients" / "cocm-one-minute-short.json"), month="2026-09")
+    assert "1 to G2214" in done.stdout
+    assert "99493 minutes: 15 minutes are counted, 31 needed" in done.stdout
