@@ -151,3 +151,9 @@ def test_a_patient_who_is_none_is_wrong_usage(
             main()
         assert stop.value.code == 2, command
         assert capsys.readouterr().err.strip()
+
+
+def test_to_look_for_lines_makes_nothing(hospital: Hospital) -> None:
+    before = sorted(file.name for file in hospital.folder.iterdir())
+    assert json.loads(month(hospital, "approve", "--format", "json").stdout) == []
+    assert sorted(file.name for file in hospital.folder.iterdir()) == before

@@ -84,6 +84,9 @@ def _todo(line: Line) -> str:
 
 
 def _lines(desk: Desk) -> list[tuple[str, Line]]:
+    kept = desk.site.delivery
+    if not kept.key_env and not (desk.folder / kept.key_file).exists():
+        return []  # nothing was ever kept without its key: to look makes none, nor a ledger
     ledger = ledger_of(desk)
     try:
         return ledger.month_lines(str(desk.month))
