@@ -152,6 +152,10 @@ def test_the_units_run_documented_commands(name: str) -> None:
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read(SCHEDULED / name)
     assert _is_understood(unit["Service"]["ExecStart"])
+    (install,) = blocks(SCHEDULED / "README.md", "install")
+    assert "python3 -m venv /opt/bhi-fhir " in install  # systemd looks on no PATH of a virtual environment
+    assert "/opt/bhi-fhir/bin/bhi-fhir " in unit["Service"]["ExecStart"]
+    assert re.search(rf"^useradd .* {unit['Service']['User']}$", install, re.MULTILINE)
 
 
 def test_the_timer_says_when() -> None:
