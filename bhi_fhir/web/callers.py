@@ -177,7 +177,7 @@ def is_configured(serve: Serve) -> bool:
 def check(serve: Serve) -> None:
     """SiteError, which names the key, for a caller who could never be let in, or may nothing by a misspelled scope."""
     for name, each in serve.callers.items():
-        if unknown := Scopes.unknown(each.scope):
+        if unknown := [scope for scope in each.scope.split() if not Scopes.read(scope).letters]:
             raise SiteError(f"serve.callers.{name}.scope: {unknown[0]} is no scope such as system/Patient.r")
         if not (each.key_env or each.key_file or each.certificate):
             raise SiteError(f"serve.callers.{name}: give key_env, key_file or certificate")

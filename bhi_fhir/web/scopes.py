@@ -28,11 +28,6 @@ class Scopes:
                 found[match[1]] |= set(_V1.get(match[2], match[2]))
         return cls({kind: frozenset(letters) for kind, letters in found.items()})
 
-    @staticmethod
-    def unknown(text: str) -> list[str]:
-        """What a site has written that is no scope at all; a token may hold others' scopes, site.toml may not."""
-        return [scope for scope in text.split() if not _SCOPE.fullmatch(scope)]
-
     def cover(self, wanted: Scopes) -> bool:
         everything = self.letters.get("*", frozenset())
         return all(
