@@ -35,6 +35,7 @@ from joserfc.jwk import ECKey, RSAKey
 from bhi_fhir.errors import Unreachable, UsageError
 from bhi_fhir.fhir.exchange import error_code, exchange
 from bhi_fhir.fhir.gate import Gate, is_safe
+from bhi_fhir.views.common import UNREADABLE
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_S = 240
@@ -296,7 +297,7 @@ class BackendServices(httpx.Auth):
             )
         try:
             found = _decode_configuration(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             raise _none("the smart-configuration is not readable JSON; set [fhir.auth] token_url") from None
         if not is_safe(found.token_endpoint):
             raise _none("the smart-configuration names no plain https token_endpoint; set [fhir.auth] token_url")
@@ -320,7 +321,7 @@ class BackendServices(httpx.Auth):
             raise _refusal(status, body, self._credential.advice)
         try:
             said = _decode_token(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             raise _none("the token endpoint answered 200, but not with a token; check [fhir.auth] token_url") from None
         if said.token_type.lower() != "bearer":
             raise _none("the token endpoint gives another kind of token than bearer")
