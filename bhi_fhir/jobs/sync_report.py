@@ -35,12 +35,6 @@ def say_roster(found: Roster) -> None:
         print(said, file=sys.stderr, flush=True)  # noqa: T201
 
 
-def say_set_aside(records: Iterable[SetAside]) -> None:
-    for record in records:
-        place = " ".join(filter(None, (record.file, record.at, record.resource)))
-        print(f"set aside: {place}: {record.reason}", file=sys.stderr)  # noqa: T201
-
-
 def show(console: Console, report: Report) -> None:
     if report.resumed:
         console.print(f"Gone on with a run that was cut off: {report.resumed} patients had been done.\n")

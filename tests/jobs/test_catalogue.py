@@ -100,7 +100,7 @@ def test_the_table_says_who_bills_what_excludes_and_where_cms_says_so() -> None:
 
 
 def test_this_month_is_shown_where_no_month_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_now", lambda: datetime(2025, 12, 31, 23, 0, tzinfo=UTC))
+    monkeypatch.setattr(cli.saying, "now", lambda: datetime(2025, 12, 31, 23, 0, tzinfo=UTC))
     assert run().stdout.startswith("Codes in 2025-12")
 
 

@@ -31,13 +31,10 @@ def show(console: Console, done: Done) -> None:
     console.print(table)
 
 
-def say_set_aside(done: Done, folder: str) -> None:
-    """On standard error: the first of what was set aside, and, loudly, what that does to everybody."""
+def say_more(done: Done, folder: str) -> None:
+    """On standard error: what is set aside beyond the first, and, loudly, what that does to everybody."""
     if not done.summary.tally.patients:
         click.echo(f"set aside: {folder}: it holds no patient", err=True)
-    for each in done.told:
-        place = " ".join(filter(None, (each.file, each.at, each.resource)))
-        click.echo(f"set aside: {place}: {each.reason}", err=True)
     more = sum(done.summary.tally.set_aside.values()) - len(done.told)
     if more > 0:
         click.echo(f"set aside: {more} more, in {done.out}", err=True)
