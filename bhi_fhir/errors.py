@@ -15,6 +15,8 @@ A bad record is no error: it is set aside (domain.record.SetAside) and the run g
 Only `cli` (and the service) turn an error into an exit status.
 """
 
+import re
+
 
 class BhiError(Exception):
     """One sentence for a person, without patient data."""
@@ -67,3 +69,19 @@ class Conflict(ServerError):
 
 class Incomplete(ServerError):
     """What came is not the whole answer, and says so."""
+
+
+_KEY = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
+_UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)`")
+_MISSING = re.compile(r"Object missing required field `([^`]*)`")
+
+
+def by_key(problem: str) -> str:
+    """msgspec's first problem as one sentence that begins with the key; it never quotes the value."""
+    found = _KEY.search(problem)
+    place = found[1] if found else ""
+    plain = _KEY.sub("", problem)
+    for pattern, said in ((_UNKNOWN, "is not a known key"), (_MISSING, "is missing")):
+        if named := pattern.match(plain):
+            return f"{'.'.join(filter(None, (place, named[1])))} {said}"
+    return f"{place}: {plain[0].lower()}{plain[1:]}" if place else plain

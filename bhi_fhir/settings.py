@@ -13,7 +13,7 @@ import msgspec
 import tomli
 from msgspec import Meta
 
-from bhi_fhir.errors import SiteError
+from bhi_fhir.errors import SiteError, by_key
 from bhi_fhir.policy import Switches, policy
 
 
@@ -62,8 +62,8 @@ class Fhir(_Strict, frozen=True):
 
 
 class Roster(_Strict, frozen=True):
-    from_: Annotated[str, Meta(pattern=r"^(care-team|episode|(group|list|file):.+)$")] = msgspec.field(
-        default="care-team", name="from"
+    from_: Annotated[str, Meta(pattern=r"^(care-team|episode|(group|list):[A-Za-z0-9.-]{1,64}|file:.+)$")] = (
+        msgspec.field(default="care-team", name="from")
     )
 
 
@@ -326,7 +326,7 @@ def load_site(folder: Path, overrides: Iterable[str] = ()) -> Site:
     try:
         return site_of(table)
     except (msgspec.ValidationError, ValueError) as error:
-        raise SiteError(f"{where}: {_said(str(error))}") from error
+        raise SiteError(f"{where}: {by_key(str(error))}") from error
 
 
 def site_of(table: dict[str, Any]) -> Site:
@@ -380,6 +380,9 @@ _PATHS = (
     ("fhir", "auth", "secret_file"),
     ("smart", "secret_file"),
     ("caseload", "secret_file"),
+    ("serve", "tls", "certificate"),
+    ("serve", "tls", "key"),
+    ("serve", "tls", "client_ca"),
 )
 
 
@@ -409,19 +412,3 @@ def _override(table: dict[str, Any], text: str) -> None:
         if not isinstance(table, dict):
             raise SiteError(f"--set {text}: {part} is no table")
     table[last] = parsed
-
-
-_KEY = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
-_UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)`")
-_MISSING = re.compile(r"Object missing required field `([^`]*)`")
-
-
-def _said(problem: str) -> str:
-    """msgspec's first problem as one sentence that begins with the key; it never quotes the value."""
-    found = _KEY.search(problem)
-    place = found[1] if found else ""
-    plain = _KEY.sub("", problem)
-    for pattern, said in ((_UNKNOWN, "is not a known key"), (_MISSING, "is missing")):
-        if named := pattern.match(plain):
-            return f"{'.'.join(filter(None, (place, named[1])))} {said}"
-    return f"{place}: {plain[0].lower()}{plain[1:]}" if place else plain

@@ -1,6 +1,10 @@
 """The command line as a user meets it: one clear sentence, the right exit status, and the good records decided."""
 
+import errno
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +222,79 @@ def test_a_fault_of_ours_is_one_line_without_its_text(
     said = capsys.readouterr().err
     assert "a fault of its own (ValueError at test_cli.py:" in said
     assert "Synthetic" not in said
+
+
+EXPORT = Path(__file__).parents[1] / "examples" / "bulk" / "export"
+
+
+def test_bulk_needs_no_list_of_cores_which_macos_does_not_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    command = ["bulk", "--site", str(SITE), "--month", "2026-09", "--out", str(tmp_path / "out"), str(EXPORT)]
+    done = CliRunner().invoke(cli, command, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "out" / "summary.json").is_file()
+
+
+NO_ROOM = "No space left on device: make room and run the same command again.\n"
+
+
+def bash(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """`bhi` is the program; the status is that of the first command of a pipe."""
+    name = f'bhi() {{ {sys.executable} -m bhi_fhir.cli "$@"; }}; {script}'
+    return subprocess.run(["bash", "-c", name], capture_output=True, text=True, check=False, cwd=folder)
+
+
+@pytest.mark.parametrize(
+    "command", ["codes", f"mappings check --site {SITE}", f"evaluate --site {SITE} --month 2026-03 a"]
+)
+def test_an_output_that_cannot_be_written_is_no_fault_of_ours(command: str, tmp_path: Path) -> None:
+    save(tmp_path, "a", good())
+    full = bash(f"bhi {command} >/dev/full", tmp_path)
+    assert (full.returncode, full.stderr) == (2, NO_ROOM)
+    closed = bash(f"bhi {command} >&-", tmp_path)
+    assert (closed.returncode, closed.stderr) == (2, "Standard output is closed: nothing could be shown.\n")
+    # A reader who has left before anything is said: the pipe is broken for certain.
+    left = bash(f"(sleep 0.3; bhi {command}; echo $? >status) | true; cat status", tmp_path)
+    assert (left.stdout.strip(), left.stderr) == ("0", "")
+
+
+def test_a_full_disk_is_no_fault_of_ours(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("bhi_fhir.jobs.desk.Desk.open", full)
+    assert run_main(monkeypatch, "evaluate", "--site", str(SITE), "--month", "2026-03", "a.json") == 2
+    assert capsys.readouterr().err == NO_ROOM
+
+
+def test_a_torn_resource_is_no_json_alone_in_a_file_and_as_a_line(tmp_path: Path) -> None:
+    torn = '{"resourceType": "Consent", "id": "x"'
+    for text in (torn, f'{torn}\n{{"resourceType": "Patient", "id": "maria"}}\n'):
+        done = evaluate(save(tmp_path, "torn.ndjson", text))
+        assert done.exit_code == 1
+        assert "it is not JSON" in done.stderr
+
+
+def test_resolve_names_both_of_its_answers() -> None:
+    site = ["--site", str(SITE), "--month", "2026-03"]
+    done = CliRunner().invoke(cli, ["resolve", *site, "--patient", "maria", "--code", "99492", "--by", "Ann"])
+    assert done.exit_code == 2
+    assert "--arrived or --never-arrived" in done.stderr
+
+
+def test_a_misspelled_table_of_reading_toml_is_named(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "site.toml").write_text('name = "x"\ntime_zone = "UTC"')
+    (site / "reading.toml").write_text('[minuts]\norder = ["length"]')
+    done = evaluate(save(tmp_path, "a.json", good()), site=site)
+    assert str(done.exception) == f"{site / 'reading.toml'}: minuts is not a known key"
+
+
+def test_the_table_names_the_code_that_its_reason_speaks_of() -> None:
+    done = evaluate(str(EXPORT.parents[1] / "patients" / "cocm-one-minute-short.json"), month="2026-09")
+    assert "1 to G2214" in done.stdout
+    assert "99493 minutes: 15 minutes are counted, 31 needed" in done.stdout

@@ -37,7 +37,7 @@ FOLDER = '[delivery]\nsink = "files"\nfolder = "out"\n'
 
 @pytest.fixture
 def hospital(fhir_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hospital:
-    monkeypatch.setattr(bhi_fhir.cli, "_now", lambda: NOW)
+    monkeypatch.setattr(bhi_fhir.cli.saying, "now", lambda: NOW)
     return Hospital(fhir_server, tmp_path / "site")
 
 

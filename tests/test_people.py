@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from hospital import Hospital
 from make_examples import MONTH
 
-from bhi_fhir.cli import cli
+from bhi_fhir.cli import cli, main
 from bhi_fhir.delivery.line import Line
 from bhi_fhir.domain.decision import Candidate, Decision, Finding, Minutes
 from bhi_fhir.jobs.approving import _what_is_open
@@ -176,3 +176,32 @@ def test_the_public_keys_are_printed_and_nothing_private(hospital: Hospital) -> 
     (public,) = json.loads(said)["keys"]
     assert public["kid"] == "2026"
     assert "d" not in public
+
+
+def test_a_patient_is_named_as_printed_or_by_the_id_alone(hospital: Hospital) -> None:
+    patient = hospital.admit(FIRST)
+    alone = patient.removeprefix("Patient/")
+    month(hospital, "sync", "--write")
+    for name in (patient, alone):
+        (row,) = json.loads(month(hospital, "approve", "--patient", name, "--format", "json").stdout)
+        assert row["patient"] == patient
+    unanswered(hospital, patient)
+    month(hospital, "resolve", "--patient", alone, "--code", "99492", "--by", "Ann Biller", "--arrived")
+    other = hospital.admit("brief-intervention-not-documented").removeprefix("Patient/")
+    words = ["--requirement", "brief-intervention", "--because", "on paper", "--by", "Dr Kim", "--reference", "page 3"]
+    assert "attested" in month(hospital, "attest", "--patient", other, *words).stdout
+
+
+@pytest.mark.parametrize("name", ["Encounter/x", "Patient/a b", "nobody-of-this-name", "Patient/../x", "Patient/"])
+def test_a_patient_who_is_none_is_wrong_usage(
+    hospital: Hospital, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hospital.admit(FIRST)
+    site = ["--site", str(hospital.folder), "--month", MONTH, "--patient", name, "--by", "Dr Kim"]
+    attest = ["attest", *site, "--requirement", "x", "--because", "y", "--reference", "z"]
+    for command in (["approve", *site], attest, ["resolve", *site, "--code", "99492", "--arrived"]):
+        monkeypatch.setattr("sys.argv", ["bhi-fhir", *command])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert stop.value.code == 2, command
+        assert capsys.readouterr().err.strip()

@@ -62,3 +62,22 @@ def test_every_key_stands_there_with_its_default(path: str, kind: type[msgspec.S
 def test_an_ehr_that_calls_names_both_of_its_keys() -> None:
     (client,) = section("cds")["clients"]
     assert keys(client) == named(settings.CdsClient)
+
+
+def test_a_relative_path_counts_from_the_site_s_folder(tmp_path: Path) -> None:
+    tables = """
+[fhir]
+ca_file = "a.pem"
+client_certificate = "b.pem"
+client_key = "/etc/b.key"
+[serve.tls]
+certificate = "tls.pem"
+key = "tls.key"
+client_ca = "/etc/ca.pem"
+"""
+    (tmp_path / "site.toml").write_text(f'name = "x"\ntime_zone = "UTC"\n{tables}')
+    site = settings.load_site(tmp_path)
+    here = str(tmp_path)
+    fhir, tls = site.fhir, site.serve.tls
+    assert (fhir.ca_file, fhir.client_certificate, fhir.client_key) == (f"{here}/a.pem", f"{here}/b.pem", "/etc/b.key")
+    assert (tls.certificate, tls.key, tls.client_ca) == (f"{here}/tls.pem", f"{here}/tls.key", "/etc/ca.pem")

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -107,7 +108,11 @@ def test_a_patient_who_is_not_on_the_server_fails_alone(loaded: str, tmp_path: P
 
 
 @pytest.mark.server
-def test_the_demo_shows_every_patient_what_was_written_and_that_nothing_is_written_twice() -> None:
+def test_the_demo_shows_every_patient_what_was_written_and_that_nothing_is_written_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    program = "/somewhere/.venv/bin/bhi-fhir"
+    monkeypatch.setattr("sys.argv", [program, "demo"])
     console = Console(width=200, record=True, file=io.StringIO())
     report = demo(console, keep=False, now=NOW)
     text = console.export_text()
@@ -117,3 +122,13 @@ def test_the_demo_shows_every_patient_what_was_written_and_that_nothing_is_writt
     assert "ChargeItem/" in text
     assert "0 created" in text
     assert "nothing is written twice" in text
+    assert f"{program} explain --site" in text
+
+
+def test_the_demo_s_server_has_the_port_that_is_asked_for_or_says_who_has_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=f"--port {port}: Address already in use"), local_fhir_server(port):
+            pass
+    with local_fhir_server(port) as base_url:
+        assert base_url == f"http://127.0.0.1:{port}/fhir"

@@ -3,6 +3,7 @@
     connection.py    the facts of a connection, TLS and proxy, and the three simplest ways to sign in
     oauth.py         SMART Backend Services: a signed assertion or a secret for an access token
     scopes.py        SMART scopes, of version 2 or 1: what is granted, and what that covers
+    exchange.py      one request to an authorization server, bounded
     gate.py          the one gate: no request goes to an address that it did not admit
     manners.py       the site's pace, and leaving a site alone that fails
     carrier.py       one pool of connections, by aiohttp or by httpx; the limit of bytes

@@ -8,7 +8,7 @@ import msgspec
 
 from bhi_fhir.errors import Incomplete, UsageError
 from bhi_fhir.fhir.client import BhiClient, not_whole
-from bhi_fhir.fhir.outcome import UNREADABLE
+from bhi_fhir.views.common import UNREADABLE
 
 
 @dataclass(frozen=True)

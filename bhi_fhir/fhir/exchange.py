@@ -16,6 +16,7 @@ import msgspec
 from bhi_fhir.errors import Unreachable
 from bhi_fhir.fhir.connection import tls_context
 from bhi_fhir.fhir.gate import is_loopback
+from bhi_fhir.views.common import UNREADABLE
 
 _MAX_BODY = 2**18
 _ERROR_CODE = re.compile(r"[a-z_]{1,40}")
@@ -70,6 +71,6 @@ def error_code(body: bytes) -> str:
     """The code of an OAuth error, "" where there is none; its description is foreign text."""
     try:
         code = _decode_error(body).error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return ""
     return code if _ERROR_CODE.fullmatch(code) else ""

@@ -36,6 +36,7 @@ from bhi_fhir.errors import Unreachable, UsageError
 from bhi_fhir.fhir.exchange import error_code, exchange
 from bhi_fhir.fhir.gate import Gate, is_safe
 from bhi_fhir.fhir.scopes import covers
+from bhi_fhir.views.common import UNREADABLE
 
 BACKEND = "[fhir.auth]"
 """The table of site.toml whose credential this is, where no other is named."""
@@ -304,7 +305,7 @@ class BackendServices(httpx.Auth):
             )
         try:
             found = _decode_configuration(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             raise _none("the smart-configuration is not readable JSON; set [fhir.auth] token_url") from None
         if not is_safe(found.token_endpoint):
             raise _none("the smart-configuration names no plain https token_endpoint; set [fhir.auth] token_url")
@@ -328,7 +329,7 @@ class BackendServices(httpx.Auth):
             raise _refusal(status, body, self._credential.advice)
         try:
             said = _decode_token(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             raise _none("the token endpoint answered 200, but not with a token; check [fhir.auth] token_url") from None
         if said.token_type.lower() != "bearer":
             raise _none("the token endpoint gives another kind of token than bearer")

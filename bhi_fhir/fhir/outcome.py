@@ -7,8 +7,7 @@ import re
 
 import msgspec
 
-# What a typed msgspec read raises for JSON that is broken, of another shape, or nested too deep.
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+from bhi_fhir.views.common import UNREADABLE
 
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 # Epic's codes for a record that is seen only by breaking the glass, such as a sensitive psychiatric visit.

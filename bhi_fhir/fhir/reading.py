@@ -15,7 +15,8 @@ from bhi_fhir.errors import Incomplete, ServerError
 from bhi_fhir.fhir.carrier import Answer
 from bhi_fhir.fhir.client import BhiClient, Params, not_whole
 from bhi_fhir.fhir.gate import Gate
-from bhi_fhir.fhir.outcome import UNREADABLE, withheld_sentences
+from bhi_fhir.fhir.outcome import withheld_sentences
+from bhi_fhir.views.common import UNREADABLE
 
 MAX_PAGES = 1_000
 MAX_RESOURCES = 100_000

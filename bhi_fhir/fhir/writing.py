@@ -15,7 +15,7 @@ import msgspec
 from bhi_fhir.errors import Incomplete, Refused, ServerError, Unreachable
 from bhi_fhir.fhir.carrier import Answer
 from bhi_fhir.fhir.client import BhiClient, not_whole, refusal
-from bhi_fhir.fhir.outcome import UNREADABLE
+from bhi_fhir.views.common import UNREADABLE
 
 Resource = dict[str, Any]
 

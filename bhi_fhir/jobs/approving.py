@@ -20,10 +20,11 @@ from bhi_fhir.delivery.line import Line
 from bhi_fhir.delivery.settle import release, resolve
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.decision import Line as Decided
-from bhi_fhir.errors import UsageError
+from bhi_fhir.errors import Refused, UsageError
 from bhi_fhir.jobs import attesting
 from bhi_fhir.jobs.desk import Desk
-from bhi_fhir.jobs.office import ledger_of, opened
+from bhi_fhir.jobs.office import Office, ledger_of, opened
+from bhi_fhir.jobs.patient_record import ServerRecord
 
 _NONE = "The ledger has no such line in {}: see bhi-fhir approve without --by, --patient and --code."
 
@@ -219,7 +220,7 @@ async def attest(
     """
     async with opened(desk, now) as office:
         with office.heard_for(patient, person(by)) as audit:
-            record = await office.reader.read(patient)
+            record = await _record(office, patient)
             decided = desk.decide(record.sources, record.withheld)
             decision = next((d for d, _ in decided.decisions if d.patient == patient), None)
             if decision is None:
@@ -227,6 +228,15 @@ async def attest(
             await attesting.attest(office, audit, person(by), decision, requirement, because, reference)
             audit.commit()
     return f"{requirement} is attested for {desk.month} by {by}; the next sync decides with it."
+
+
+async def _record(office: Office, patient: str) -> ServerRecord:
+    try:
+        return await office.reader.read(patient)
+    except Refused as refused:
+        if refused.status in (404, 410):
+            raise UsageError("--patient: the FHIR server has no such patient; name one as it is printed.") from None
+        raise
 
 
 async def say_what_became(

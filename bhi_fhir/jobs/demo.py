@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import tempfile
 import time
 from datetime import datetime
@@ -35,12 +36,15 @@ base_url = "{base_url}"
 """
 
 
-def demo(console: Console, *, keep: bool, now: datetime) -> Report:
-    """Run it all; the first sync's report. UsageError without sekmet-fhir, ServerError if it fails."""
+def demo(console: Console, *, keep: bool, now: datetime, port: int = 0) -> Report:
+    """Run it all; the first sync's report. UsageError without sekmet-fhir, ServerError if it fails.
+
+    `port`: the FHIR server's; 0 is a free one.
+    """
     # A server must not outlive its demo, however that is ended.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console.print("Starting a FHIR server (sekmet-fhir, its own process, this machine only) …")
-    with local_fhir_server() as base_url, tempfile.TemporaryDirectory(prefix="bhi-fhir-site-") as folder:
+    with local_fhir_server(port) as base_url, tempfile.TemporaryDirectory(prefix="bhi-fhir-site-") as folder:
         site = Path(folder)
         (site / "site.toml").write_text(_SITE.format(base_url=base_url), encoding="utf-8")
         (site / "bhi-fhir.key").write_bytes(Fernet.generate_key())  # gone with the demo: nobody need back it up
@@ -117,9 +121,14 @@ def _say_where_to_look(console: Console, base_url: str) -> None:
     console.print("\nWhy, for one patient, in full sentences:")
     print_plain(
         console,
-        f"  bhi-fhir explain --site {shipped('mappings') / 'sites/example'} --month {MONTH} {example}",
+        f"  {_program()} explain --site {shipped('mappings') / 'sites/example'} --month {MONTH} {example}",
     )
     console.print(f"The example patients: {folder}", highlight=False, soft_wrap=True)
+
+
+def _program() -> str:
+    """As it was called: after README's first command it is on no PATH."""
+    return sys.argv[0] if Path(sys.argv[0]).name == "bhi-fhir" else "bhi-fhir"
 
 
 def print_plain(console: Console, text: str) -> None:
@@ -131,7 +140,7 @@ def _stay(console: Console, base_url: str, site: Path) -> None:
     console.print("\nThe server goes on until Ctrl-C:")
     for path in ("ChargeItem", "Claim", "Patient"):
         print_plain(console, f"  curl {base_url}/{path}")
-    print_plain(console, f"  bhi-fhir sync --site {site} --month {MONTH}")
+    print_plain(console, f"  {_program()} sync --site {site} --month {MONTH}")
     try:
         while True:
             time.sleep(3600)

@@ -46,7 +46,7 @@ def decided(desk: Desk, files: Iterable[str], patient: str = "") -> Evaluation:
     named = sorted(set(files))
     traces = [name for name in named if is_trace(name)]
     done = evaluate(desk, (name for name in named if name not in traces))
-    wanted = patient if not patient or "/" in patient else f"Patient/{patient}"
+    wanted = patient if not patient or set("/:") & set(patient) else f"Patient/{patient}"
     read = [Result(name, *found) for name in traces for found in read_traces(name, desk.month, wanted)]
     results = sorted((*done.results, *read), key=lambda r: (r.file, r.decision.patient))
     return Evaluation(desk, tuple(results), done.set_aside)

@@ -20,21 +20,21 @@ START_UP_S = 60.0
 
 
 @contextmanager
-def local_fhir_server() -> Iterator[str]:
-    """Runs an empty R4 server on a free loopback port and yields its base URL.
+def local_fhir_server(port: int = 0) -> Iterator[str]:
+    """Runs an empty R4 server on a loopback port (0: a free one) and yields its base URL.
 
-    Process and data are gone at the end. Raises UsageError if sekmet-fhir is not installed, Unreachable if it
-    does not start.
+    Process and data are gone at the end. Raises UsageError if sekmet-fhir is not installed or the port is taken,
+    Unreachable if it does not start.
     """
     if importlib.util.find_spec("sekmet") is None:
         raise UsageError("The local FHIR server is not installed: pip install 'bhi-fhir[demo]'.")
-    with tempfile.TemporaryDirectory(prefix="bhi-fhir-server-") as folder, _sekmet(Path(folder)) as base_url:
+    port = _free_port(port)
+    with tempfile.TemporaryDirectory(prefix="bhi-fhir-server-") as folder, _sekmet(Path(folder), port) as base_url:
         yield base_url
 
 
 @contextmanager
-def _sekmet(folder: Path) -> Iterator[str]:
-    port = _free_port()
+def _sekmet(folder: Path, port: int) -> Iterator[str]:
     base_url = f"http://127.0.0.1:{port}/fhir"
     settings = folder / "settings.yaml"
     # Without base_url its links say localhost:8090; by default it listens on every interface, and its
@@ -78,8 +78,11 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _free_port(wanted: int = 0) -> int:
+    """The wanted port, or any. UsageError if somebody has it."""
+    try:
+        with socket.create_server(("127.0.0.1", wanted)) as probe:
+            port: int = probe.getsockname()[1]
+            return port
+    except OSError as error:
+        raise UsageError(f"--port {wanted}: {error.strerror}; leave --port out for a free one.") from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -18,6 +17,7 @@ from bhi_fhir.mapping.moments import Clock
 from bhi_fhir.mapping.reading import Reading
 from bhi_fhir.mapping.record import Record
 from bhi_fhir.mapping.source import Source
+from bhi_fhir.views.common import UNREADABLE, Reference
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ async def roster(client: BhiClient, desk: Desk) -> Roster:
     if kind == "file":
         return Roster("file", _from_file(desk.folder / name))
     if kind in ("group", "list"):
-        body = await read(client, f"{kind.title()}/{name}")
-        return Roster(f"{kind} {name}", _members(body, client.gate.base_url))
+        reference = f"{kind.title()}/{name}"
+        return Roster(f"{kind} {name}", _members(reference, await read(client, reference), client.gate.base_url))
     resource_type = {"care-team": "CareTeam", "episode": "EpisodeOfCare"}[kind]
     found = await search(client, resource_type, {"_count": "200"})
     return Roster(f"{resource_type}s of a BHI program", _followed(found, desk), found.withheld)
@@ -60,15 +60,39 @@ def sources_of(found: SearchResult, name: str) -> Iterator[Source]:
     return (Source(name, f"entry[{i}]", body, url) for i, (body, url) in enumerate(pairs))
 
 
-def _members(body: bytes, base_url: str) -> tuple[str, ...]:
-    resource: dict[str, Any] = msgspec.json.decode(body)
-    parts = [m.get("entity", {}) for m in resource.get("member", ())]
-    parts += [e.get("item", {}) for e in resource.get("entry", ())]
-    found = {str(p.get("reference", "")).removeprefix(f"{base_url}/") for p in parts}
-    patients = tuple(sorted(r for r in found if r.startswith("Patient/")))
-    if not patients:
-        raise Incomplete("The roster's Group or List names no patient.")
-    return patients
+class _Member(msgspec.Struct):
+    """A member of a Group. One who has left stays in it as inactive."""
+
+    entity: Reference = msgspec.field(default_factory=Reference)
+    inactive: bool = False
+
+
+class _Entry(msgspec.Struct):
+    """An entry of a List. One that was taken off may stay in it as deleted."""
+
+    item: Reference = msgspec.field(default_factory=Reference)
+    deleted: bool = False
+
+
+class _Named(msgspec.Struct):
+    """A Group, which has members, or a List, which has entries."""
+
+    member: list[_Member] = []
+    entry: list[_Entry] = []
+
+
+def _members(reference: str, body: bytes, base_url: str) -> tuple[str, ...]:
+    """The patients who are on it. Incomplete, which names the resource, if that is no Group or List of R4."""
+    try:
+        named = msgspec.json.decode(body, type=_Named)
+    except msgspec.ValidationError as error:
+        place = str(error).rpartition("`$.")[2].rstrip("`")
+        raise Incomplete(f"{reference}, the roster, is not R4's, at {place}: mend it on the FHIR server.") from None
+    except UNREADABLE:
+        raise Incomplete(f"{reference}, the roster, is no JSON that can be read.") from None
+    there = [m.entity for m in named.member if not m.inactive] + [e.item for e in named.entry if not e.deleted]
+    found = {(each.reference or "").removeprefix(f"{base_url}/") for each in there}
+    return tuple(sorted(r for r in found if r.startswith("Patient/")))
 
 
 def _from_file(path: Path) -> tuple[str, ...]:
@@ -76,6 +100,7 @@ def _from_file(path: Path) -> tuple[str, ...]:
     try:
         lines: Iterable[str] = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError("roster.from: the file cannot be read; give one patient id a line") from error
+        said = f"roster.from: {path} cannot be read; name a file with one patient id a line"
+        raise UsageError(said) from error
     ids = [line.strip().removeprefix("Patient/") for line in lines if line.strip()]
     return tuple(sorted({f"Patient/{i}" for i in ids}))

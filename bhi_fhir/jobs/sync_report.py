@@ -30,12 +30,9 @@ def say_roster(found: Roster) -> None:
     print(f"Roster: {len(found.patients)} patients ({found.source}).", file=sys.stderr, flush=True)  # noqa: T201
     for reason in found.withheld:
         print(f"The roster may not be whole: {reason}", file=sys.stderr, flush=True)  # noqa: T201
-
-
-def say_set_aside(records: Iterable[SetAside]) -> None:
-    for record in records:
-        place = " ".join(filter(None, (record.file, record.at, record.resource)))
-        print(f"set aside: {place}: {record.reason}", file=sys.stderr)  # noqa: T201
+    if not found.patients:
+        said = "Nobody is on the roster: see roster.from in site.toml."
+        print(said, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def show(console: Console, report: Report) -> None:

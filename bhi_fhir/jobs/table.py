@@ -40,7 +40,13 @@ def _row(decision: Decision, month: str) -> tuple[str, ...]:
     """The cells under _HEAD."""
     counted, status = str(decision.minutes.counted), status_of(decision)
     cells = (decision.patient, month, counted, _to_next(decision), codes_of(decision) or "-", status)
-    return *cells, first_reason(decision)
+    return *cells, _reason(decision)
+
+
+def _reason(decision: Decision) -> str:
+    """Where no line names the code that the reason speaks of, the reason does: it may be another than the next."""
+    chosen = leading(decision)
+    return " ".join((*([chosen.code] if chosen and not decision.lines else []), first_reason(decision)))
 
 
 def _aligned(row: tuple[str, ...], widths: list[int]) -> list[str]:

@@ -144,8 +144,11 @@ class Record(References):
             return
         try:
             header = _HEADER.decode(source.json)
-        except UNREADABLE:
+        except msgspec.ValidationError:
             self.put_aside(source, "", "it is no FHIR resource", part_of(source.json))
+            return
+        except UNREADABLE:
+            self.put_aside(source, "", "it is not JSON", part_of(source.json))
             return
         kind = header.resource_type
         if kind == "Bundle":

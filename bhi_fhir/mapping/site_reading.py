@@ -12,7 +12,7 @@ import msgspec
 import tomli
 
 from bhi_fhir.domain.record import Role
-from bhi_fhir.errors import MappingError
+from bhi_fhir.errors import MappingError, by_key
 
 Kind = Literal["length", "period", "time-log"]
 
@@ -116,6 +116,4 @@ def site_reading(folder: Path) -> SiteReading:
     except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MappingError(f"{file} is not readable TOML: {error}") from error
     except msgspec.ValidationError as error:
-        said, _, place = str(error).partition(" - at ")
-        where = place.strip("`$.") or "the top"
-        raise MappingError(f"{file}: {where}: {said[0].lower()}{said[1:]}") from error
+        raise MappingError(f"{file}: {by_key(str(error))}") from error

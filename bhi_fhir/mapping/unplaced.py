@@ -14,7 +14,7 @@ from bhi_fhir.mapping.teams import roles_elsewhere
 from bhi_fhir.mapping.times import believable, contact_types, encounter_time, procedure_time, time_logs
 from bhi_fhir.mapping.work import is_placed
 from bhi_fhir.views.care_team import CareTeam
-from bhi_fhir.views.common import CodeableConcept, Coding
+from bhi_fhir.views.common import CodeableConcept, Coding, PeriodPart
 from bhi_fhir.views.condition import Condition
 from bhi_fhir.views.consent import Consent
 from bhi_fhir.views.coverage import Coverage
@@ -26,13 +26,17 @@ from bhi_fhir.views.questionnaire_response import QuestionnaireResponse
 
 
 class Seen(Value, frozen=True):
-    """One concept in one resource. `placed`: some map knows it. `duration`: the time that hangs on it."""
+    """One concept in one resource. `placed`: some map knows it. `duration`: the time that hangs on it.
+
+    `untimed`: it documents a time that could not be taken.
+    """
 
     element: str
     concept: CodeableConcept
     example: str
     placed: bool
     duration: timedelta = timedelta()
+    untimed: bool = False
 
 
 class Unplaced(Value, frozen=True):
@@ -47,11 +51,15 @@ class Unplaced(Value, frozen=True):
 
 
 class Report(Value, frozen=True):
-    """`minutes` of all work-like entries seen, `unplaced_minutes` of those that no map knows."""
+    """`minutes` of all work-like entries seen, `unplaced_minutes` of those that no map knows.
+
+    `untimed`: Encounters and Procedures with a length or a whole period that the site's reading takes no time from.
+    """
 
     unplaced: tuple[Unplaced, ...]
     minutes: int
     unplaced_minutes: int
+    untimed: int
 
 
 def report(seen: list[Seen]) -> Report:
@@ -67,7 +75,8 @@ def report(seen: list[Seen]) -> Report:
         for key, mine in counts.items()
     ]
     found.sort(key=lambda u: (-u.count, u.element, u.system, u.code))
-    return Report(tuple(found), whole_minutes(_sum(seen)), whole_minutes(_sum([one for one in seen if not one.placed])))
+    unplaced = whole_minutes(_sum([one for one in seen if not one.placed]))
+    return Report(tuple(found), whole_minutes(_sum(seen)), unplaced, sum(one.untimed for one in seen))
 
 
 def _sum(seen: list[Seen]) -> timedelta:
@@ -91,14 +100,20 @@ def _work(reading: Reading) -> Iterator[Seen]:
         concepts = contact_types(encounter)
         if encounter.status == "finished":
             placed = bool(terms.translate("activity", *concepts)[0]) or is_placed(concepts, reading)
-            duration = believable(encounter_time(key, encounter, logs, reading))[1] or timedelta()
-            yield Seen("Encounter.type", _merged(concepts), key, placed, duration)
+            duration = believable(encounter_time(key, encounter, logs, reading))[1]
+            untimed = duration is None and (encounter.length is not None or _is_whole(encounter.period))
+            yield Seen("Encounter.type", _merged(concepts), key, placed, duration or timedelta(), untimed)
     for key, procedure in record.of_type(Procedure):
         if procedure.status == "completed":
             concept = procedure.code or CodeableConcept()
             placed = bool(terms.translate("activity", concept)[0]) or is_placed([concept], reading)
-            duration = believable(procedure_time(procedure, reading))[1] or timedelta()
-            yield Seen("Procedure.code", concept, key, placed, duration)
+            duration = believable(procedure_time(procedure, reading))[1]
+            untimed = duration is None and _is_whole(procedure.performed_period)
+            yield Seen("Procedure.code", concept, key, placed, duration or timedelta(), untimed)
+
+
+def _is_whole(period: PeriodPart | None) -> bool:
+    return bool(period and period.start and period.end)
 
 
 def _merged(concepts: list[CodeableConcept]) -> CodeableConcept:

@@ -20,6 +20,8 @@ from bhi_fhir.policy.model import Code, Policy
 
 PAGE = HOME / "trace.md"
 OUTCOMES = ("met", "not-met", "unknown")
+_MADE = "Made by `python -m bhi_fhir.policy.trace tests/scenarios`; do not edit."
+"""For whoever changes this repository, not for a biller."""
 Examples = Mapping[str, Mapping[str, str]]
 """requirement -> outcome -> the title of a scenario that shows it"""
 
@@ -150,6 +152,11 @@ def scenarios_in(folder: Path) -> list[dict[str, Any]]:
 # -- the page ---------------------------------------------------------------------------------------
 
 
+def page() -> str:
+    """The page as a biller reads it."""
+    return PAGE.read_text(encoding="utf-8").replace(f"{_MADE}\n", "").rstrip()
+
+
 def trace_page(booklet: Sequence[Sentence], whole: Policy, shown_by: Examples) -> str:
     """The trace as Markdown: codes to sentences, sentences to codes, requirements to scenarios."""
     parts = [
@@ -166,7 +173,7 @@ def _head(booklet: Sequence[Sentence]) -> list[str]:
     return [
         "# Trace: from a claim line to the booklet, and back",
         "",
-        "Made by `python -m bhi_fhir.policy.trace tests/scenarios`; do not edit.",
+        _MADE,
         f"The booklet is MLN909432 (CY 2026), in our words: {len(booklet)} sentences bind somebody; "
         f"{len(booklet) - left} are checked, {left} are not modelled, each for a written reason.",
         "A code's requirement blocks the line if it is not met, or asks a person to look (review).",

@@ -75,7 +75,7 @@ class Callers:
     def of(cls, site: Site, folder: Path, rates: Rates, *, is_open: bool = False) -> Callers:
         """SiteError, which names the key, for what cannot be used."""
         serve = site.serve
-        _check(serve)
+        check(serve)
         known = {name: Caller(name, Scopes.read(each.scope)) for name, each in serve.callers.items()}
         return cls(
             rates=rates,
@@ -181,8 +181,11 @@ def is_configured(serve: Serve) -> bool:
     return bool(serve.jwt.issuer or serve.callers)
 
 
-def _check(serve: Serve) -> None:
+def check(serve: Serve) -> None:
+    """SiteError, which names the key, for a caller who could never be let in, or may nothing by a misspelled scope."""
     for name, each in serve.callers.items():
+        if unknown := [scope for scope in each.scope.split() if not Scopes.read(scope).letters]:
+            raise SiteError(f"serve.callers.{name}.scope: {unknown[0]} is no scope such as system/Patient.r")
         if not (each.key_env or each.key_file or each.certificate):
             raise SiteError(f"serve.callers.{name}: give key_env, key_file or certificate")
         if each.certificate == _ANY and not serve.tls.client_ca:

@@ -30,7 +30,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import orjson
+try:
+    import orjson
+except ModuleNotFoundError:
+    sys.exit("The benchmark needs the test extra: pip install -e '.[test]'.")
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -142,6 +142,7 @@ def test_the_command_says_what_came_of_it(export: Path, tmp_path: Path) -> None:
     assert "patients" in done.stdout
     assert "set aside: more.ndjson line 1 Consent/x: it names no patient" in done.stderr
     assert "WITHHELD FROM EVERY PATIENT" in done.stderr
+    assert "rests on absence: more.ndjson: Consent/x names no patient" in done.stderr
     assert '"event": "bulk deciding"' in done.stderr
     again = CliRunner().invoke(cli, [*command, "--format", "json", str(export)])
     assert again.exit_code == 1

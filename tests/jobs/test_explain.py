@@ -29,7 +29,7 @@ def _in_the_month(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def today_is(monkeypatch: pytest.MonkeyPatch, day: date) -> None:
-    monkeypatch.setattr(command_line, "_today", lambda zone: day)
+    monkeypatch.setattr(command_line.saying, "today", lambda zone: day)
 
 
 def run(*arguments: str, month: str = "2026-03") -> Result:

@@ -112,3 +112,36 @@ def test_a_map_makes_the_report_shorter_and_the_month_longer(tmp_path: Path) -> 
     )
     [result] = json.loads(done.stdout)["results"]
     assert {line["code"]: line["status"] for line in result["lines"]} == {"99492": "billable"}
+
+
+@pytest.mark.parametrize(
+    ("tables", "problem"),
+    [
+        ('[fhir]\nbase_url = "ftp://ehr.example/fhir"', "base_url"),
+        ('[fhir]\nbase_url = "http://ehr.example/fhir"', "http is for this machine only"),
+        ('[fhir]\nbase_url = "https://ehr.example/fhir"\naliases = ["ehr"]', "aliases"),
+        ('[delivery]\nledger = "mysql://x/y"', "[delivery] ledger"),
+        ('[serve.callers.a]\nkey_env = "KEY"\nscope = "blah"', "serve.callers.a.scope: blah is no scope"),
+        ('[serve.callers.a]\nscope = "system/*.rs"', "serve.callers.a: give key_env"),
+        ('[fhir]\nbase_url = "https://to-be-set.example/fhir"', "still to be set: fhir.base_url"),
+    ],
+)
+def test_what_sync_approve_and_serve_would_refuse_is_a_problem(tmp_path: Path, tables: str, problem: str) -> None:
+    site = a_site(tmp_path)
+    (site / "site.toml").write_text(f'name = "x"\ntime_zone = "UTC"\n{tables}\n')
+    status, shown, _ = run("check", "--site", str(site))
+    assert status == 2
+    assert [problem in said for said in shown["problems"]] == [True]
+
+
+def test_the_report_says_how_much_time_the_site_s_reading_does_not_take(tmp_path: Path) -> None:
+    site = a_site(tmp_path)
+    record = cocm_record().work(30).work(20, day=5)
+    (tmp_path / "a.json").write_text(json.dumps(record.bundle()))
+    command = ["report", "--site", str(site), str(tmp_path / "a.json")]
+    assert run(*command)[1]["untimed"] == 0
+    (site / "reading.toml").write_text('[minutes]\norder = ["time-log"]\n')
+    shown = run(*command)[1]
+    assert (shown["minutes"], shown["untimed"]) == (0, 3)  # the office visit has a period too
+    told = CliRunner().invoke(cli, ["mappings", *command]).stdout
+    assert "whose time could not be taken: 3. [minutes] in reading.toml" in told

@@ -361,6 +361,7 @@ def test_an_open_service_answers_only_to_the_name_of_this_machine(tmp_path: Path
             '[serve.callers.a]\nkey_env = "NOT_SET"',
             "a.key_env: the environment variable NOT_SET is not set",
         ),
+        ('[serve.callers.a]\nkey_env = "SET"\nscope = "system/Patient.r blah"', "serve.callers.a.scope"),
         ('[serve.callers.a]\nkey_file = "missing"', "serve.callers.a"),
         ('[serve.callers.a]\ncertificate = "CN=a"', "certificate_header"),
         ('[serve.callers.a]\ncertificate = "*"', "client_ca"),

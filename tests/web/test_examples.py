@@ -126,12 +126,36 @@ def test_a_month_goes_out_as_dft_and_is_acknowledged(site: Path, tmp_path: Path)
     assert received[2].count("MSH|") == 0  # one message, although the sync ran twice
 
 
+def test_the_page_can_be_followed_with_the_server_that_it_starts(tmp_path: Path) -> None:
+    server, engine = free_port(), free_port()
+    (start,), (listen,) = blocks(ENGINE / "README.md", "server"), blocks(ENGINE / "README.md", "listen")
+    (sync,) = blocks(ENGINE / "README.md", "sync")
+    folder = shutil.copytree(ENGINE / "site", tmp_path / "site")
+    file = folder / "site.toml"
+    file.write_text(file.read_text().replace("8090", str(server)).replace("2575", str(engine)))
+    command = here(sync, folder) + " --set delivery.write_open_month=true"
+    with (
+        process(start.strip().replace("8090", str(server)), server, tmp_path),
+        process(listen.strip().replace("2575", str(engine)), engine, tmp_path) as log,
+    ):
+        done = subprocess.run(
+            ["bash", "-c", command], capture_output=True, text=True, check=False, cwd=ROOT,
+            env={**os.environ, "PATH": PATH},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "DFT^P03" in log.read_text()
+
+
 @pytest.mark.parametrize("name", ["bhi-fhir-sync.service", "bhi-fhir-open-month.service", "bhi-fhir.service"])
 def test_the_units_run_documented_commands(name: str) -> None:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read(SCHEDULED / name)
     assert _is_understood(unit["Service"]["ExecStart"])
+    (install,) = blocks(SCHEDULED / "README.md", "install")
+    assert "python3 -m venv /opt/bhi-fhir " in install  # systemd looks on no PATH of a virtual environment
+    assert "/opt/bhi-fhir/bin/bhi-fhir " in unit["Service"]["ExecStart"]
+    assert re.search(rf"^useradd .* {unit['Service']['User']}$", install, re.MULTILINE)
 
 
 def test_each_night_last_month_is_delivered_and_the_open_month_only_read() -> None:

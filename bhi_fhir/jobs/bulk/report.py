@@ -31,19 +31,20 @@ def show(console: Console, done: Done) -> None:
     console.print(table)
 
 
-def say_set_aside(done: Done) -> None:
-    """On standard error: the first of what was set aside, and, loudly, what that does to everybody."""
-    for each in done.told:
-        place = " ".join(filter(None, (each.file, each.at, each.resource)))
-        click.echo(f"set aside: {place}: {each.reason}", err=True)
+def say_more(done: Done, folder: str) -> None:
+    """On standard error: what is set aside beyond the first, and, loudly, what that does to everybody."""
+    if not done.summary.tally.patients:
+        click.echo(f"set aside: {folder}: it holds no patient", err=True)
     more = sum(done.summary.tally.set_aside.values()) - len(done.told)
     if more > 0:
         click.echo(f"set aside: {more} more, in {done.out}", err=True)
     if done.summary.for_all:
         first, *others = done.summary.for_all
         many = f" and {len(others)} more" if others else ""
+        # The decisions name the line alone: whoever reads them may have other files than who was asked.
+        file = next((f"{s.file}: " for s in done.told if first.startswith(f"{s.resource or s.at} ")), "")
         click.echo(
-            f"WITHHELD FROM EVERY PATIENT, so nothing of this month rests on absence: {first}{many}. "
+            f"WITHHELD FROM EVERY PATIENT, so nothing of this month rests on absence: {file}{first}{many}. "
             "Nothing says whose it was: mend it or take it out of the export, and run again.",
             err=True,
         )
