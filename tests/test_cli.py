@@ -47,6 +47,14 @@ def test_a_file_in_order_exits_0(tmp_path: Path) -> None:
     assert (done.exit_code, done.stderr, lines(done)) == (0, "", [{"99492": 1}])
 
 
+def test_a_patient_in_two_files_is_decided_twice_and_that_is_said(tmp_path: Path) -> None:
+    files = [save(tmp_path, f"{name}.json", good()) for name in ("one", "two")]
+    alone, both = evaluate(files[0]), evaluate(*files)
+    assert (alone.exit_code, both.exit_code) == (0, 0)
+    assert "in several files" not in alone.stderr
+    assert "One patient stands in several files" in both.stderr
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [

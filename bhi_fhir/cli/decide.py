@@ -35,6 +35,10 @@ def evaluate(site: Path, month: str, overrides: tuple[str, ...], shape: str, fil
 
         saying.show(month_table((r.decision for r in done.results), month, saying.width(elsewhere=saying.WIDE)))
     saying.set_aside(done.set_aside)
+    if found := len(done.in_several):
+        who = "One patient stands" if found == 1 else f"{found} patients stand"
+        said = f"{who} in several files, and each file was decided as a whole record by itself"
+        click.echo(f"{said}: put a record into one file, or use bulk.", err=True)
     saying.refuse_unverified(done.desk.rules.unverified, month)
     gc.freeze()  # the end: Python need not search all that was made for cycles, a seventh of the whole command
     sys.exit(saying.SET_ASIDE if done.set_aside else 0)

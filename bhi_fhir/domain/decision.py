@@ -78,6 +78,10 @@ class Line(Value, frozen=True):
     """For services of a day: the units of each day. Empty for a monthly service."""
 
 
+ALREADY_CHARGED = "is already charged this month"
+"""How a finding of exclusivity ends whose evidence is a charge of the code itself."""
+
+
 class Candidate(Value, frozen=True):
     """One code with every requirement's finding."""
 
@@ -85,6 +89,12 @@ class Candidate(Value, frozen=True):
     status: Status
     units: int
     findings: tuple[Finding, ...]
+
+    @property
+    def charged_by(self) -> str:
+        """The charge of this very code that stands in the month; "" if there is none."""
+        against = (f for f in self.findings if f.requirement == "exclusivity" and f.blocks)
+        return next((f.evidence[0] for f in against if f.because.endswith(ALREADY_CHARGED)), "")
 
     @property
     def blocked(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
@@ -27,6 +28,12 @@ class Evaluation(Value, frozen=True):
     desk: Desk
     results: tuple[Result, ...]
     set_aside: tuple[SetAside, ...]
+
+    @property
+    def in_several(self) -> list[str]:
+        """Patients who stand in more than one file: each file was decided as if it were their whole record."""
+        found = Counter(who for _, who in {(r.file, r.decision.patient) for r in self.results})
+        return sorted(who for who, files in found.items() if files > 1)
 
     def json(self) -> bytes:
         """The object of the contract, one line."""

@@ -152,6 +152,9 @@ def _found(candidate: Candidate, requirement: str) -> Finding | None:
 def _line(told: Told, candidate: Candidate, line: Line | None) -> str:
     what = f"{candidate.code} ({told.code(candidate).title})"
     for_whom = f"for {told.decision.patient} in {told.month}"
+    if line is None and candidate.charged_by:
+        said = f"{what} is charged already {for_whom}, by {candidate.charged_by}"
+        return sentence(f"{said}; what the record says of its requirements stands below")
     if line is None:
         return sentence(f"{what} is not charged {for_whom}")
     under = f"under {line.practitioner or 'a practitioner whom the record does not settle'}"

@@ -11,7 +11,7 @@ from bhi_fhir.domain.decision import Candidate, Decision, Finding
 from bhi_fhir.policy import policy
 
 _ADD_ONS = {code.code for code, _ in policy().codes if code.adds_to}
-_COLOR = {"billable": "green", "needs-review": "yellow", "nothing": "red"}
+_COLOR = {"billable": "green", "needs-review": "yellow", "charged": "green", "nothing": "red"}
 _HEAD = ("patient", "month", "min", "to next", "lines", "status", "first reason")
 _NUMBERS = _HEAD.index("min")
 _NARROWEST = 24
@@ -56,10 +56,10 @@ def _aligned(row: tuple[str, ...], widths: list[int]) -> list[str]:
 
 
 def status_of(decision: Decision) -> str:
-    """The worst status of the month's lines; "nothing" where there is none."""
+    """The worst status of the month's lines; where there is none, "charged" if a code is already, else "nothing"."""
     found = {line.status for line in decision.lines}
     if not found:
-        return "nothing"
+        return "charged" if any(c.charged_by for c in decision.candidates) else "nothing"
     return "needs-review" if "needs-review" in found else "billable"
 
 

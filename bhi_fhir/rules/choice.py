@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bhi_fhir.domain.decision import Finding, Status
+from bhi_fhir.domain.decision import ALREADY_CHARGED, Finding, Status
 from bhi_fhir.domain.record import Chart, Program
 from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.policy import Code, Rules, Switches
@@ -101,7 +101,7 @@ def charge_against(case: MonthCase, code: Code) -> Answer | None:
     same, maybe_same = charged(case.chart, case.month, [code.code])
     others, maybe_others = charged(case.chart, case.month, case.patient.setting.excluded[code.code])
     if same:
-        return Answer("not-met", f"{code.code} is already charged this month", (same[0].ref,))
+        return Answer("not-met", f"{code.code} {ALREADY_CHARGED}", (same[0].ref,))
     if others:
         said = f"{others[0].code} is already charged this month and excludes {code.code}"
         return Answer("not-met", said, (others[0].ref,))

@@ -72,7 +72,9 @@ def _card(board: Board, summary: str, detail: str, indicator: str) -> Json:
 
 def _summary(each: Row, decision: Decision) -> str:
     said = f"BHI: {each.minutes} {'minute' if each.minutes == 1 else 'minutes'}"
-    if status_of(decision) != "nothing":
+    if status_of(decision) == "charged":
+        said += ", charged already"
+    elif status_of(decision) != "nothing":
         said += f", {each.codes} {'supported' if each.status == 'billable' else 'for a person to decide'}"
     if each.missing is not None:
         said += f", {each.missing} more to {each.next_code}"

@@ -195,6 +195,7 @@ def test_a_charge_that_excludes_the_code_blocks_by_its_reference(tmp_path: Path)
     found = explained(cocm_record().work(40).charge("99492"), tmp_path, "--code", "99492")
     [told] = found["biller"]
     assert "99492 is already charged this month (ChargeItem/maria-charge-1)" in told["sentences"]["against"]
+    assert "is charged already for Patient/maria in 2026-03, by ChargeItem/maria-charge-1" in told["sentences"]["line"]
     assert [text.partition(":")[0] for text in found["care_manager"]["blocks"]] == ["Exclusivity"]
 
 

@@ -115,6 +115,8 @@ def shown(done: Evaluation, today: date, names: Names) -> MonthShown | None:
 
 def _headline(told: Told) -> str:
     lines = told.decision.lines
+    if not lines and (charged := [c.code for c in told.decision.candidates if c.charged_by]):
+        return f"{', '.join(charged)}: charged already."
     if not lines:
         return "Nothing can be charged for this month yet." if not told.is_over else "Nothing can be charged."
     return ", ".join(f"{line.code} × {line.units}: {STATUS[line.status].lower()}" for line in lines) + "."

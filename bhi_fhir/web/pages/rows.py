@@ -20,6 +20,7 @@ FAILED = "not read"
 STATUSES = {
     "billable": "supported",
     "needs-review": "to decide",
+    "charged": "charged already",
     "nothing": "not supported",
     FAILED: "not read",
 }
@@ -29,7 +30,7 @@ FROM_THE_TOP = frozenset({"minutes", "elements", "review", "contact", "improving
 """What begins with the most of it."""
 _TO_IMPROVE = timedelta(weeks=8)
 """So long a treatment has before a score that has not fallen enough is called not improving."""
-_ORDER = {FAILED: 0, "needs-review": 1, "nothing": 2, "billable": 3}
+_ORDER = {FAILED: 0, "needs-review": 1, "nothing": 2, "charged": 3, "billable": 4}
 
 
 @dataclass(frozen=True)
