@@ -144,5 +144,5 @@ def test_where_the_definitions_are_served_is_no_word_of_the_record_about_an_appr
     moved = wanted()
     served = ["https://bhi.example.org/fhir/ChargeItemDefinition/99492|2026.1"]
     moved = replace(moved, content={**moved.content, "definitionCanonical": served})
-    step = reconcile(APPROVED, moved, there(status="billable"), whole=True, keyed=True, age_s=10.0)
+    step = reconcile(APPROVED, moved, there(status="billable"), whole=True, keyed=True, age_s=10.0, zone=UTC)
     assert (step.action, step.because) == ("keep", "approved")

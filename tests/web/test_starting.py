@@ -87,8 +87,8 @@ def test_an_address_without_https_is_not_called_missing(tmp_path: Path, url: str
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (None, "is not set or empty"),
-        ("", "is not set or empty"),
+        (None, "is not set"),
+        ("", "is empty"),
         ("the-key-itself-of-more-than-thirty-two-characters", "holds no SHA-256"),
         (sha256(b"x").hexdigest()[:-1], "holds no SHA-256"),
     ],
