@@ -19,6 +19,7 @@ import argparse
 import os
 import platform
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -117,7 +118,9 @@ class Export:
 
     def _out(self) -> str:
         self._runs += 1
-        return str(self.home / f"out-{self.patients}-{self._runs}")
+        out = self.home / f"out-{self.patients}-{self._runs}"
+        shutil.rmtree(out, ignore_errors=True)  # a run that is done already would be told, and not done
+        return str(out)
 
     def _watched(self, command: list[str]) -> Time:
         """Spark's workers are nobody's children at the end: the session's processes are asked while they run."""
