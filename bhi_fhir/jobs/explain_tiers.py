@@ -19,7 +19,7 @@ def tiers(told: Told) -> tuple[NextTier, ...]:
 
 
 def _is_timed_cocm(code: Code) -> bool:
-    return code.program == Program.COCM and not code.wants_apcm
+    return code.program == Program.COCM and not code.apcm_bases
 
 
 def _of_one(told: Told, candidate: Candidate) -> list[tuple[int, str]]:

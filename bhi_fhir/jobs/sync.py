@@ -18,7 +18,6 @@ import msgspec
 from bhi_fhir.delivery.delivered import OUTCOMES
 from bhi_fhir.domain.decision import Decision
 from bhi_fhir.domain.record import SetAside
-from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.errors import BhiError, SiteError, UsageError
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.fingerprint import fingerprint
@@ -26,9 +25,6 @@ from bhi_fhir.jobs.month_work import MonthWork, PatientMonth
 from bhi_fhir.jobs.office import Office, opened
 from bhi_fhir.jobs.roster import Roster, roster
 
-FILING_MONTHS = 12
-"""Medicare takes a claim for one calendar year after the service (42 CFR 424.44(a)): so long are late entries
-looked for."""
 PATIENCE = 10
 """So often a patient waits for a server that is left alone because it fails, before the patient counts as failed."""
 
@@ -133,7 +129,7 @@ async def sync(
         started(found)
         month = str(desk.month)
         ledger = office.ledger
-        earlier = _earlier(desk.month, ledger.delivered_months())
+        earlier = _earlier(desk, ledger.delivered_months())
         patients = tuple(sorted({*found.patients, *ledger.patients([month, *earlier])}))
         run, resumed = ledger.begin(month, same, wrote=write, afresh=afresh)
         done = ledger.done(run, month) if resumed else set()
@@ -145,7 +141,7 @@ async def sync(
         await _all(work, [p for p in patients if ledger.key(p) not in done], report, progress)
         ledger.end(run)
         if write:
-            ledger.forget_before(_months_before(desk.month, desk.site.delivery.keep_months))
+            ledger.forget_before(str(desk.month.shifted(-desk.site.delivery.keep_months)))
         return report
 
 
@@ -189,10 +185,7 @@ def _may_write(desk: Desk, write: bool, now: datetime) -> None:
         raise SiteError("site.toml: fhir.base_url is missing, the address of the site's FHIR server")
 
 
-def _earlier(month: ServiceMonth, delivered: list[str]) -> tuple[str, ...]:
-    """The delivered months before this one whose claims may still be filed."""
-    return tuple(m for m in delivered if _months_before(month, FILING_MONTHS) <= m < str(month))
-
-
-def _months_before(month: ServiceMonth, number: int) -> str:
-    return str(ServiceMonth(month.index - number, month.zone))
+def _earlier(desk: Desk, delivered: list[str]) -> tuple[str, ...]:
+    """The delivered months before this one whose claims may still be filed: so long are late entries looked for."""
+    first = desk.month.shifted(-desk.rules.values["filing_months"])
+    return tuple(month for month in delivered if str(first) <= month < str(desk.month))

@@ -77,7 +77,7 @@ _CODE_KEYS: Keys = {
     "billers": texts, "block": texts, "review": texts, "excludes": texts,
 }  # fmt: skip
 _CODE_OPTIONAL: Keys = {
-    "program": text, "time_of": text, "episode_month": text, "adds_to": texts, "wants_apcm": _yes_no,
+    "program": text, "time_of": text, "episode_month": text, "adds_to": texts, "apcm_bases": texts,
     "activity": texts, "drafted": _yes_no, "valid_to": _day, "minutes": tables,
 }  # fmt: skip
 _MINUTES_KEYS: Keys = {"from": _day, "full": _whole, "rule": text, "cite": text}
@@ -213,7 +213,7 @@ def _code(
         time_of=table.get("time_of", ""),
         episode_month=table.get("episode_month", ""),
         adds_to=tuple(table.get("adds_to", ())),
-        wants_apcm=table.get("wants_apcm", False),
+        apcm_bases=tuple(table.get("apcm_bases", ())),
         activity=tuple(table.get("activity", ())),
         drafted=table.get("drafted", True),
         billers=frozenset(table["billers"]),

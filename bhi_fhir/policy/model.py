@@ -82,7 +82,8 @@ class Code(Value, frozen=True):
     time_of: str
     episode_month: str
     adds_to: tuple[str, ...]
-    wants_apcm: bool
+    apcm_bases: tuple[str, ...]
+    """Of an add-on: the base codes of which one is charged in the month."""
     activity: tuple[str, ...]
     drafted: bool
     billers: frozenset[str]

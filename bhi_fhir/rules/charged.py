@@ -10,12 +10,11 @@ from bhi_fhir.rules.answer import Answer
 from bhi_fhir.rules.case import Case, refs
 
 UNREADABLE = "a charge is on file whose code cannot be read"
-APCM_BASES = ("G0556", "G0557", "G0558")
 
 
 def apcm_base(case: Case) -> Answer:
     """The same practitioner bills an APCM base code in the same month."""
-    known, doubtful = charged(case.chart, case.month, APCM_BASES)
+    known, doubtful = charged(case.chart, case.month, case.code.apcm_bases)
     mine = set(case.track.billing.people)
     same = [c for c in known if c.practitioners & mine]
     if same and case.track.billing.practitioner:

@@ -197,7 +197,7 @@ def _next(case: MonthCase, shown: Trial) -> NextTier | None:
     """The next code that more minutes of this kind would reach."""
     done = shown.course.minutes
     tiers: list[tuple[int, str]] = []
-    if shown.code.wants_apcm or shown.code.program == Program.GENERAL:
+    if shown.code.apcm_bases or shown.code.program == Program.GENERAL:
         tiers = [(thresholds.needed(shown.code, case.switches), shown.code.code)]
     else:
         tiers = _cocm_tiers(case, done)

@@ -43,7 +43,7 @@ def _how(code: Code, at: int, switches: Switches) -> str:
 def _base_at(month: str, rules: Rules, switches: Switches) -> int | None:
     """The minutes at which the base code of an initial or a later month is reached."""
     for code in rules.codes.values():
-        if code.episode_month == month and code.program == Program.COCM and not code.wants_apcm:
+        if code.episode_month == month and code.program == Program.COCM and not code.apcm_bases:
             return needed(code, switches)
     return None
 

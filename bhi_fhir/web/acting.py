@@ -18,7 +18,6 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from bhi_fhir.delivery.settle import release
-from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.errors import UsageError
 from bhi_fhir.jobs.attesting import attest, basis
 from bhi_fhir.jobs.desk import Desk
@@ -36,8 +35,6 @@ from bhi_fhir.web.service import Service
 from bhi_fhir.web.session import Session
 from bhi_fhir.web.signed_in import PersonsOffice
 
-BACK = 12
-"""So many months back can be looked at: so long does Medicare take a claim."""
 _LONGEST = 500
 
 Act = Literal["prepare", "approve", "attest"]
@@ -114,9 +111,9 @@ def _steps(router: APIRouter, path: str, find: Find, act: Step) -> None:
 
 
 def months_shown(shared: Service) -> tuple[str, str]:
-    """The first and the last: the month that runs."""
-    now = ServiceMonth.parse(f"{shared.today():%Y-%m}", shared.site.zone)
-    return str(now.shifted(-BACK)), str(now)
+    """The first, whose claims Medicare may still take, and the last: the month that runs."""
+    desk = shared.desk_for(f"{shared.today():%Y-%m}")
+    return str(desk.month.shifted(-desk.rules.values["filing_months"])), str(desk.month)
 
 
 def month_asked(shared: Service, text: str | None) -> Desk:
@@ -124,20 +121,20 @@ def month_asked(shared: Service, text: str | None) -> Desk:
     first, last = months_shown(shared)
     wanted = asked.month(text or last)
     if not first <= wanted <= last:
-        raise told(400, "This month is not shown", "Choose this month or one of the twelve before it.")
+        raise told(400, "This month is not shown", f"Choose a month from {first} to {last}.")
     return shared.desk_for(wanted)
 
 
 def _context(place: Place, who: Patient, office: PersonsOffice) -> dict[str, Any]:
-    now = ServiceMonth.parse(f"{place.shared.today():%Y-%m}", place.shared.site.zone)
-    before, after = place.desk.month.shifted(-1), place.desk.month.shifted(1)
+    first, last = months_shown(place.shared)
+    before, after = str(place.desk.month.shifted(-1)), str(place.desk.month.shifted(1))
     return {
         "place": place,
         "who": who,
         "person": office.person.name if office.is_named else "",
         "site": place.shared.site.name,
-        "before": str(before) if before.index >= now.index - BACK else "",
-        "after": str(after) if after.index <= now.index else "",
+        "before": before if first <= before else "",
+        "after": after if after <= last else "",
         "month_name": f"{place.desk.month.first_day:%B %Y}",
         **place.context(),
     }
