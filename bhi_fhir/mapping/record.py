@@ -10,6 +10,8 @@ from itertools import islice
 import msgspec
 
 from bhi_fhir.domain.record import SetAside, Withheld
+from bhi_fhir.mapping.bundle import Link, entries_of
+from bhi_fhir.mapping.labels import cut_of, meta_of
 from bhi_fhir.mapping.references import REFERENCE, References
 from bhi_fhir.mapping.shapes import r4_row, r5_element, r5_inside
 from bhi_fhir.mapping.source import SUBJECT, Source
@@ -26,10 +28,6 @@ _OF_NOBODY = frozenset(VIEWS) - frozenset(SUBJECT) - {"Patient", "OperationOutco
 """What belongs to no patient: staff, organizations, devices."""
 
 _TYPE_NAME = re.compile(r"[A-Z][A-Za-z]+")
-_DEEPEST = 16
-"""Bundles within Bundles."""
-_CUT = {"REDACTED", "MASKED", "SUBSETTED"}
-"""Codes of v3-ObservationValue in meta.security or meta.tag: parts of the resource are left out."""
 _SEVERITIES = frozenset({"fatal", "error", "warning", "information"})
 _ISSUE_TYPES = """
 invalid structure required value invariant security login unknown expired forbidden suppressed processing
@@ -47,34 +45,8 @@ class _Header(msgspec.Struct, rename="camel"):
     meta: msgspec.Raw = msgspec.Raw()
 
 
-class _Entry(msgspec.Struct, rename="camel"):
-    full_url: str | None = None
-    resource: msgspec.Raw = msgspec.Raw()  # `Raw | None` would refuse every value
-    response: msgspec.Raw = msgspec.Raw()
-
-
-class _Response(msgspec.Struct):
-    status: str = ""
-
-
-class _Link(msgspec.Struct):
-    relation: str = ""
-    url: str = ""
-
-
-class _Bundle(msgspec.Struct):
-    link: msgspec.Raw = msgspec.Raw()
-    entry: list[msgspec.Raw] | None = None
-    meta: msgspec.Raw = msgspec.Raw()
-
-
 _HEADER = msgspec.json.Decoder(_Header)
-_ENTRY = msgspec.json.Decoder(_Entry)
-_BUNDLE = msgspec.json.Decoder(_Bundle)
-_LINKS = msgspec.json.Decoder(list[_Link])
-_RESPONSE = msgspec.json.Decoder(_Response)
 _ID = msgspec.json.Decoder(str)
-_META = msgspec.json.Decoder(Meta)
 _DECODERS = {name: msgspec.json.Decoder(view) for name, view in VIEWS.items()}
 
 
@@ -152,7 +124,7 @@ class Record(References):
             return
         kind = header.resource_type
         if kind == "Bundle":
-            for inner in open_bundle(source, self):
+            for inner in entries_of(source, self):
                 self._sort_in(inner, versions)
         elif kind not in R4_TYPES:
             # A name that R4 does not have holds nothing that R4 has; what is no name at all may hold anything.
@@ -161,7 +133,7 @@ class Record(References):
         elif kind == "OperationOutcome":
             self._note_outcome(source)
         else:
-            self._put(_key(header, source), Version(source, _meta(header.meta), kind, row), versions)
+            self._put(_key(header, source), Version(source, meta_of(header.meta), kind, row), versions)
 
     def _put(self, key: str, version: Version, versions: dict[str, list[Version]]) -> None:
         if full_url := version.source.full_url:
@@ -263,7 +235,7 @@ class Record(References):
             return None
         return row
 
-    def note_page(self, links: list[_Link]) -> None:
+    def note_page(self, links: list[Link]) -> None:
         """Which page a Bundle is, and which comes after it."""
         for link in links:
             if link.relation == "self":
@@ -310,7 +282,7 @@ class Record(References):
 
     def _note_cut(self, key: str, row: Row) -> None:
         """A resource that says itself that parts of it are left out: its type was not read whole."""
-        cut = _cut(row.meta)
+        cut = cut_of(row.meta)
         if cut:
             kind = type(row).__name__
             patient = self.survivor(key) if isinstance(row, Patient) else None
@@ -321,51 +293,6 @@ class Record(References):
     def _key_of(self, reference: str | None) -> str | None:
         found = self.resolve(Reference(reference=reference)) if reference else None
         return found if found and self._can_be_named(found, reference) else None
-
-
-def open_bundle(source: Source, record: Record) -> Iterator[Source]:
-    """The entries of a Bundle; a broken one is set aside and the others go on."""
-    if source.at.count("entry[") >= _DEEPEST:
-        record.put_aside(source, "", "it is a Bundle in too many others", "*")
-        return
-    try:
-        bundle = _BUNDLE.decode(source.json)
-    except UNREADABLE:
-        record.put_aside(source, "", "it is a Bundle whose entries cannot be read", "*")
-        return
-    entries = bundle.entry or []
-    record.note_page(_links(bundle.link))
-    if cut := _cut(_meta(bundle.meta)):
-        record.withheld.append((None, Withheld("*", f"the Bundle is marked {cut}: parts of it are left out")))
-    prefix = f"{source.at}." if source.at else ""
-    for index, raw in enumerate(entries):
-        at = f"{prefix}entry[{index}]"
-        try:
-            entry = _ENTRY.decode(raw)
-        except UNREADABLE:
-            record.put_aside(Source(source.file, at, raw), "", "it is no Bundle entry", part_of(raw))
-            continue
-        if bytes(entry.resource) in (b"", b"null"):
-            kind = "*" if _is_refused(entry.response) else part_of(raw)
-            record.put_aside(Source(source.file, at, raw), "", "it is a Bundle entry without a resource", kind)
-        else:
-            yield Source(source.file, at, entry.resource, entry.full_url)
-
-
-def _links(raw: msgspec.Raw) -> list[_Link]:
-    """None where they cannot be read: what they say besides is not asked for."""
-    try:
-        return _LINKS.decode(raw) if bytes(raw) else []
-    except UNREADABLE:
-        return []
-
-
-def _is_refused(raw: msgspec.Raw) -> bool:
-    """Did the server say that it kept back what was asked for? What that is cannot be said."""
-    try:
-        return bool(bytes(raw)) and _RESPONSE.decode(raw).status.startswith(("4", "5"))
-    except UNREADABLE:
-        return True
 
 
 def _key(header: _Header, source: Source) -> str:
@@ -391,17 +318,3 @@ def _text(raw: msgspec.Raw) -> str:
         return _ID.decode(raw)
     except UNREADABLE:
         return ""
-
-
-def _meta(raw: msgspec.Raw) -> Meta:
-    """A resource's meta; empty where it cannot be read, and then the resource itself says so."""
-    try:
-        return _META.decode(raw)
-    except UNREADABLE:
-        return Meta()
-
-
-def _cut(meta: Meta | None) -> str:
-    """REDACTED, MASKED or SUBSETTED, whatever the spelling of the system; "" for a whole resource."""
-    labels = [*(meta.security or ()), *(meta.tag or ())] if meta else []
-    return next((label.code for label in labels if label.code in _CUT), "")
