@@ -25,7 +25,7 @@ def page(number: int, *entries: Json, more: bool) -> Json:
         "resourceType": "Bundle",
         "type": "searchset",
         "link": links,
-        "entry": [PATIENT] if entry is None else entry,
+        "entry": list(entries),
     }
 
 
