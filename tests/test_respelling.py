@@ -15,7 +15,7 @@ from respelling import SPELLINGS, Spelling, combine, writing
 
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.evaluate import Evaluation, evaluate
-from bhi_fhir.mapping import diagnoses, record, versions
+from bhi_fhir.mapping import bundle, diagnoses, record, versions
 from bhi_fhir.mapping.moments import Clock
 from bhi_fhir.mapping.record import Record
 from bhi_fhir.mapping.terminology import Terminology
@@ -68,7 +68,7 @@ BUGS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "in_utc": _bug(Clock, "_read", lambda clock, text: READ(clock, text[:19])),
     "local_codings": _bug(diagnoses, "_status", lambda concept, _: {concept.coding[0].code} if concept else set()),
     "other_code_systems": _bug(Terminology, "code", lambda _, coding: (coding.system, coding.code)),
-    "as_nested_bundles": _bug(record, "_DEEPEST", 1),
+    "as_nested_bundles": _bug(bundle, "_DEEPEST", 1),
 }
 READ = Clock._read
 
