@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from bhi_fhir import settings
+from bhi_fhir.site_file import load_site
 
 TEXT = (Path(__file__).parents[1] / "mappings" / "sites" / "example" / "site.toml").read_text(encoding="utf-8")
 _SETTING = re.compile(r"# (\[[\w.]+\]|\[\[[\w.]+\]\]|\w+ = .*)")
@@ -76,7 +77,7 @@ key = "tls.key"
 client_ca = "/etc/ca.pem"
 """
     (tmp_path / "site.toml").write_text(f'name = "x"\ntime_zone = "UTC"\n{tables}')
-    site = settings.load_site(tmp_path)
+    site = load_site(tmp_path)
     here = str(tmp_path)
     fhir, tls = site.fhir, site.serve.tls
     assert (fhir.ca_file, fhir.client_certificate, fhir.client_key) == (f"{here}/a.pem", f"{here}/b.pem", "/etc/b.key")

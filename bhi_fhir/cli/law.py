@@ -54,7 +54,7 @@ def check_mappings(site: Path, shape: str) -> None:
 def _refused_callers(folder: Path) -> list[str]:
     """What serve would refuse of the callers that a site names."""
     from bhi_fhir.errors import SiteError
-    from bhi_fhir.settings import load_site
+    from bhi_fhir.site_file import load_site
     from bhi_fhir.web.callers import check
 
     try:

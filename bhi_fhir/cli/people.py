@@ -117,7 +117,7 @@ def audit() -> None:
 def verify_audit(site: Path, overrides: tuple[str, ...], kept: str) -> None:
     """Check the chain of every audit file, and print its head: keep that elsewhere."""
     from bhi_fhir.audit import Head, verify
-    from bhi_fhir.settings import load_site
+    from bhi_fhir.site_file import load_site
 
     head = None
     if kept:

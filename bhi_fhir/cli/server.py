@@ -75,6 +75,6 @@ def jwks(site: Path, overrides: tuple[str, ...]) -> None:
     import json
 
     from bhi_fhir.jobs.connecting import public_jwks
-    from bhi_fhir.settings import load_site
+    from bhi_fhir.site_file import load_site
 
     click.echo(json.dumps(public_jwks(load_site(site, overrides))))

@@ -10,7 +10,8 @@ import httpx
 from bhi_fhir.errors import SiteError
 from bhi_fhir.fhir.connection import Connection, basic, bearer, tls_context
 from bhi_fhir.fhir.oauth import BackendServices, ClientSecret, Credential, PrivateKey, PrivateKeys
-from bhi_fhir.settings import Fhir, FhirAuth, Site, read_secret
+from bhi_fhir.settings import Fhir, FhirAuth, Site
+from bhi_fhir.site_file import read_secret
 
 
 def connection(site: Site) -> Connection:

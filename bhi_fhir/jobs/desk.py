@@ -23,8 +23,9 @@ from bhi_fhir.mapping.source import Source
 from bhi_fhir.mapping.terminology import Terminology
 from bhi_fhir.policy import Rules, rules_of
 from bhi_fhir.rules.decide import decider
-from bhi_fhir.settings import Site, load_site
+from bhi_fhir.settings import Site
 from bhi_fhir.shipped import shipped
+from bhi_fhir.site_file import load_site
 
 
 class Decided(Value, frozen=True):

@@ -27,8 +27,9 @@ from bhi_fhir.mapping.record import Record
 from bhi_fhir.mapping.site_reading import site_reading
 from bhi_fhir.mapping.terminology import Terminology
 from bhi_fhir.mapping.unplaced import Report, Seen, report, seen_in
-from bhi_fhir.settings import Site, load_site
+from bhi_fhir.settings import Site
 from bhi_fhir.shipped import shipped
+from bhi_fhir.site_file import load_site
 
 
 def check_site(folder: Path) -> Checked:

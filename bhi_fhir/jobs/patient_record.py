@@ -306,7 +306,7 @@ def _same_person(body: bytes, patient: str) -> frozenset[str]:
 def _references(body: bytes, base_url: str) -> set[str]:
     """Every "Type/id" of this server that a resource points at; what another server holds is not asked for."""
     try:
-        return set(_collect(msgspec.json.decode(body), f"{base_url}/"))
+        return set(_collect(msgspec.json.decode(body.decode(errors="replace")), f"{base_url}/"))
     except UNREADABLE:
         return set()
 

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
 import msgspec
 
-from bhi_fhir.domain.record import Withheld
+from bhi_fhir.domain.value import Value, replace
 from bhi_fhir.mapping.labels import cut_of, meta_of
 from bhi_fhir.mapping.source import Source
-from bhi_fhir.mapping.torn import part_of
 from bhi_fhir.views.common import UNREADABLE
-
-if TYPE_CHECKING:
-    from bhi_fhir.mapping.record import Record
 
 _DEEPEST = 16
 """Bundles within Bundles."""
@@ -47,33 +40,36 @@ _LINKS = msgspec.json.Decoder(list[Link])
 _RESPONSE = msgspec.json.Decoder(_Response)
 
 
-def entries_of(source: Source, record: Record) -> Iterator[Source]:
-    """The entries of a Bundle; a broken one is set aside and the others go on."""
+class Opened(Value, frozen=True):
+    """`entries`: also those that cannot be read, with their trouble. `cut`: REDACTED, MASKED or SUBSETTED."""
+
+    entries: list[Source]
+    links: tuple[Link, ...] = ()
+    cut: str = ""
+
+
+def opened(source: Source) -> Opened:
+    """A broken entry costs itself only."""
     if source.at.count("entry[") >= _DEEPEST:
-        record.put_aside(source, "", "it is a Bundle in too many others", "*")
-        return
+        return Opened([replace(source, trouble="it is a Bundle in too many others", may_hold="*")])
     try:
         bundle = _BUNDLE.decode(source.json)
     except UNREADABLE:
-        record.put_aside(source, "", "it is a Bundle whose entries cannot be read", "*")
-        return
-    entries = bundle.entry or []
-    record.note_page(_links(bundle.link))
-    if cut := cut_of(meta_of(bundle.meta)):
-        record.withheld.append((None, Withheld("*", f"the Bundle is marked {cut}: parts of it are left out")))
+        return Opened([replace(source, trouble="it is a Bundle whose entries cannot be read", may_hold="*")])
     prefix = f"{source.at}." if source.at else ""
-    for index, raw in enumerate(entries):
-        at = f"{prefix}entry[{index}]"
-        try:
-            entry = _ENTRY.decode(raw)
-        except UNREADABLE:
-            record.put_aside(Source(source.file, at, raw), "", "it is no Bundle entry", part_of(raw))
-            continue
-        if bytes(entry.resource) in (b"", b"null"):
-            kind = "*" if _is_refused(entry.response) else part_of(raw)
-            record.put_aside(Source(source.file, at, raw), "", "it is a Bundle entry without a resource", kind)
-        else:
-            yield Source(source.file, at, entry.resource, entry.full_url)
+    entries = [_entry(source.file, f"{prefix}entry[{index}]", raw) for index, raw in enumerate(bundle.entry or ())]
+    return Opened(entries, tuple(_links(bundle.link)), cut_of(meta_of(bundle.meta)))
+
+
+def _entry(file: str, at: str, raw: msgspec.Raw) -> Source:
+    try:
+        entry = _ENTRY.decode(raw)
+    except UNREADABLE:
+        return Source(file, at, raw, trouble="it is no Bundle entry")
+    if bytes(entry.resource) in (b"", b"null"):
+        held = "*" if _is_refused(entry.response) else ""
+        return Source(file, at, raw, trouble="it is a Bundle entry without a resource", may_hold=held)
+    return Source(file, at, entry.resource, entry.full_url)
 
 
 def _links(raw: msgspec.Raw) -> list[Link]:

@@ -10,7 +10,7 @@ from itertools import islice
 import msgspec
 
 from bhi_fhir.domain.record import SetAside, Withheld
-from bhi_fhir.mapping.bundle import Link, entries_of
+from bhi_fhir.mapping.bundle import Link, opened
 from bhi_fhir.mapping.labels import cut_of, meta_of
 from bhi_fhir.mapping.references import REFERENCE, References
 from bhi_fhir.mapping.shapes import r4_row, r5_element, r5_inside
@@ -103,7 +103,7 @@ class Record(References):
 
     def _sort_in(self, source: Source, versions: dict[str, list[Version]]) -> None:
         if source.trouble:
-            self.put_aside(source, "", source.trouble, part_of(source.json))
+            self.put_aside(source, "", source.trouble, source.may_hold or part_of(source.json))
             return
         row = r4_row(source.json)
         if row is not None and row.id:
@@ -124,8 +124,7 @@ class Record(References):
             return
         kind = header.resource_type
         if kind == "Bundle":
-            for inner in entries_of(source, self):
-                self._sort_in(inner, versions)
+            self._open(source, versions)
         elif kind not in R4_TYPES:
             # A name that R4 does not have holds nothing that R4 has; what is no name at all may hold anything.
             part = "" if _TYPE_NAME.fullmatch(kind) else "*"
@@ -134,6 +133,15 @@ class Record(References):
             self._note_outcome(source)
         else:
             self._put(_key(header, source), Version(source, meta_of(header.meta), kind, row), versions)
+
+    def _open(self, source: Source, versions: dict[str, list[Version]]) -> None:
+        bundle = opened(source)
+        self._note_page(bundle.links)
+        if bundle.cut:
+            said = f"the Bundle is marked {bundle.cut}: parts of it are left out"
+            self.withheld.append((None, Withheld("*", said)))
+        for inner in bundle.entries:
+            self._sort_in(inner, versions)
 
     def _put(self, key: str, version: Version, versions: dict[str, list[Version]]) -> None:
         if full_url := version.source.full_url:
@@ -235,7 +243,7 @@ class Record(References):
             return None
         return row
 
-    def note_page(self, links: list[Link]) -> None:
+    def _note_page(self, links: Iterable[Link]) -> None:
         """Which page a Bundle is, and which comes after it."""
         for link in links:
             if link.relation == "self":

@@ -10,9 +10,9 @@ from bhi_fhir.domain.time import Moment
 from bhi_fhir.mapping.numbers import whole
 from bhi_fhir.mapping.reading import PatientRows, Reading
 from bhi_fhir.mapping.terminology import Terminology
-from bhi_fhir.views.common import Absent, Beside, CodeableConcept, Coding
+from bhi_fhir.views.common import Beside, CodeableConcept, Coding, Extension
 from bhi_fhir.views.observation import Observation
-from bhi_fhir.views.questionnaire_response import Answer, Extension, Item, QuestionnaireResponse
+from bhi_fhir.views.questionnaire_response import Answer, Item, QuestionnaireResponse
 
 LOINC = "http://loinc.org"
 _SCALE = "urn:bhi-fhir:scale"
@@ -142,7 +142,7 @@ def _hides(beside: Beside | None) -> bool:
     return beside is not None and _is_hidden(beside.extension)
 
 
-def _is_hidden(extensions: Sequence[Extension | Absent] | None) -> bool:
+def _is_hidden(extensions: Sequence[Extension] | None) -> bool:
     return any(each.url == _ABSENT and each.value_code not in _NOT_GIVEN for each in extensions or ())
 
 

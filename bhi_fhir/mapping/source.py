@@ -32,3 +32,5 @@ class Source(Value, frozen=True):
     full_url: str | None = None
     trouble: str = ""
     """Why it cannot be read as a resource at all; `json` may then be only its beginning."""
+    may_hold: str = ""
+    """Of one that cannot be read: "*" where it may be of any type, also where it does not say so itself."""

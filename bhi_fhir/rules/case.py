@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from bhi_fhir.domain.record import Chart
 from bhi_fhir.domain.time import ServiceMonth
@@ -12,9 +11,7 @@ from bhi_fhir.policy import Code, Rules, Switches, policy
 from bhi_fhir.rules.answer import Answer
 from bhi_fhir.rules.course import Course
 from bhi_fhir.rules.patient_month import PatientMonth
-
-if TYPE_CHECKING:
-    from bhi_fhir.rules.services import Work
+from bhi_fhir.rules.services.work import Work
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from bhi_fhir.rules.answer import Answer
 from bhi_fhir.rules.charged import UNREADABLE, charged
 from bhi_fhir.rules.course import Course
 from bhi_fhir.rules.patient_month import PatientMonth
-from bhi_fhir.rules.requirements import finding
+from bhi_fhir.rules.requirements import Check, finding
 from bhi_fhir.rules.track import Track
 
 _NOTHING_AGAINST = Answer("met", "nothing that is charged or chosen this month stands against it")
@@ -69,6 +69,7 @@ class MonthCase:
     switches: Switches
     trials: dict[str, Trial] = field(default_factory=dict)
     courses: dict[Track, Course] = field(default_factory=dict)
+    findings: dict[Check, Finding | None] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def get(self, code: str) -> Trial | None:

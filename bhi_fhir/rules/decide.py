@@ -72,7 +72,7 @@ def _try(case: MonthCase, asked: Asked) -> None:
     course = case.courses.get(asked.track)
     if course is None:
         course = case.courses[asked.track] = follow(case.patient, asked.track)
-    one, found = Case(case.patient, asked.code, course), case.patient.findings
+    one, found = Case(case.patient, asked.code, course), case.findings
     for check in asked.first:
         found[check] = check.of(one)
     block, review = (list(filter(None, map(found.get, checks))) for checks in (asked.block, asked.review))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, timedelta
 
+from bhi_fhir.domain.decision import Outcome
 from bhi_fhir.domain.record import Chart
 from bhi_fhir.domain.time import ServiceMonth, local_day
+from bhi_fhir.rules.answer import Answer
 
 DEATH, COVERAGE = "the patient's death", "the end of coverage"
 
@@ -29,3 +32,16 @@ def undated_death(chart: Chart, month: ServiceMonth) -> str:
     if died is None or died.within_a_day or died.earliest >= month.span[1] or died.latest <= month.span[0]:
         return ""
     return "the patient has died, and nothing readable says on which day"
+
+
+def beyond(limits: dict[str, date], days: Iterable[date]) -> Answer | None:
+    """Nothing is done for the dead (not-met); a coverage may have been renewed (unknown). None if a day is in time.
+
+    `limits`: see `last_days`.
+    """
+    first = min(days, default=None) if limits else None
+    for what, last in limits.items():
+        if first and first > last:
+            outcome: Outcome = "not-met" if what == DEATH else "unknown"
+            return Answer(outcome, f"it was done after {what} ({last})")
+    return None

@@ -7,7 +7,6 @@ from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bhi_fhir.domain.decision import Finding
 from bhi_fhir.domain.record import Activity, Chart, Program
 from bhi_fhir.domain.time import ServiceMonth, Span, month_index
 from bhi_fhir.rules.crew import Crew
@@ -20,7 +19,6 @@ from bhi_fhir.rules.visits import Openings, openings
 if TYPE_CHECKING:
     from bhi_fhir.rules.billing import Billing
     from bhi_fhir.rules.course import Course
-    from bhi_fhir.rules.requirements import Check
     from bhi_fhir.rules.setting import Setting
 
 
@@ -30,7 +28,6 @@ class PatientMonth:
     def __init__(self, chart: Chart, setting: Setting) -> None:
         self.chart, self.setting = chart, setting
         self.month, self.rules, self.switches = setting.month, setting.rules, setting.switches
-        self.findings: dict[Check, Finding | None] = {}
         self.courses: dict[object, Course] = {}
         """What tracks come to, by what makes a difference to them: see `follow`."""
         self.billings: dict[Track, Billing] = {}

@@ -17,9 +17,8 @@ from bhi_fhir.rules.answer import Answer
 from bhi_fhir.rules.case import Case, refs
 from bhi_fhir.rules.charged import apcm_base
 from bhi_fhir.rules.elements import continuity, done_in_month, element, relapse_prevention
-from bhi_fhir.rules.last_days import undated_death
-from bhi_fhir.rules.service_date import beyond
-from bhi_fhir.rules.services import requirements as related
+from bhi_fhir.rules.last_days import beyond, undated_death
+from bhi_fhir.rules.services import requirements as services
 from bhi_fhir.rules.track import Track, in_stretch
 
 PRESCRIBERS = frozenset(
@@ -258,14 +257,14 @@ MONTHLY: dict[str, Callable[[Case], Answer | None]] = {
 """How each requirement of a monthly code is checked; `exclusivity` is decided when the lines are chosen."""
 
 RELATED: dict[str, Callable[[Case], Answer | None]] = {
-    "performer": related.performer,
-    "minutes": related.minutes_of_service,
-    "consent": related.consent_to_consultation,
-    "emergency-discharge": related.emergency_discharge,
-    "follow-up-call": related.follow_up_call,
-    "suicide-or-overdose-risk": related.suicide_or_overdose_risk,
-    "once-per-course": related.once_per_course,
-    "device-clearance": related.device_clearance,
+    "performer": services.performer,
+    "minutes": services.minutes_of_service,
+    "consent": services.consent_to_consultation,
+    "emergency-discharge": services.emergency_discharge,
+    "follow-up-call": services.follow_up_call,
+    "suicide-or-overdose-risk": services.suicide_or_overdose_risk,
+    "once-per-course": services.once_per_course,
+    "device-clearance": services.device_clearance,
     "interactive-contact": done_in_month("dmht-interactive-contact", "interactive contact"),
     "device-use": done_in_month("dmht-device-use", "use of the device"),
 }

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
 
-from bhi_fhir.domain.decision import Outcome
 from bhi_fhir.domain.record import Chart
 from bhi_fhir.domain.time import ServiceMonth, local_day
 from bhi_fhir.policy import Code, Rules, Switches
 from bhi_fhir.rules import thresholds
-from bhi_fhir.rules.answer import Answer
 from bhi_fhir.rules.course import Course
-from bhi_fhir.rules.last_days import DEATH, last_days
-
-if TYPE_CHECKING:
-    from bhi_fhir.rules.services import Work
+from bhi_fhir.rules.last_days import last_days
+from bhi_fhir.rules.services.work import Work
 
 
 def date_of_service(
@@ -62,19 +56,6 @@ def _day(chart: Chart, month: ServiceMonth, worked: list[date], reached: date | 
         return wanted
     before = [day for day in worked if day <= limit]
     return before[-1] if before else limit
-
-
-def beyond(limits: dict[str, date], days: Iterable[date]) -> Answer | None:
-    """Nothing is done for the dead (not-met); a coverage may have been renewed (unknown). None if a day is in time.
-
-    `limits`: see `last_days`.
-    """
-    first = min(days, default=None) if limits else None
-    for what, last in limits.items():
-        if first and first > last:
-            outcome: Outcome = "not-met" if what == DEATH else "unknown"
-            return Answer(outcome, f"it was done after {what} ({last})")
-    return None
 
 
 def _needed(code: Code, course: Course, units: int, rules: Rules, switches: Switches) -> int:

@@ -67,17 +67,17 @@ class Row(msgspec.Struct, rename="camel", kw_only=True, tag_field="resourceType"
     """Each may change what all the rest says; none is understood here."""
 
 
-class Absent(Part):
-    """Why a value is not there: an extension, or what stands beside a primitive."""
-
+class Extension(Part):
     url: str | None = None
+    value_decimal: Decimal | None = None
+    value_integer: Decimal | None = None
     value_code: str | None = None
 
 
 class Beside(Part):
     """What stands beside a primitive value, or in its place: `_valueInteger` and the like."""
 
-    extension: list[Absent] | None = None
+    extension: list[Extension] | None = None
 
 
 OnlyR5 = msgspec.Raw

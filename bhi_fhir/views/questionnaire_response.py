@@ -6,14 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
-from bhi_fhir.views.common import Beside, Coding, Part, Quantity, Reference, Row
-
-
-class Extension(Part):
-    url: str | None = None
-    value_decimal: Decimal | None = None
-    value_integer: Decimal | None = None
-    value_code: str | None = None
+from bhi_fhir.views.common import Beside, Coding, Extension, Part, Quantity, Reference, Row
 
 
 class AnswerCoding(Coding, frozen=True):

@@ -23,7 +23,8 @@ from bhi_fhir.errors import ServerError, SiteError
 from bhi_fhir.fhir.scopes import EVERYTHING, Scopes
 from bhi_fhir.mapping.source import SUBJECT
 from bhi_fhir.settings import Caller as CallerSettings
-from bhi_fhir.settings import Serve, Site, read_secret
+from bhi_fhir.settings import Serve, Site
+from bhi_fhir.site_file import read_secret
 from bhi_fhir.web.problems import Issue, Problem
 from bhi_fhir.web.rates import Rates
 from bhi_fhir.web.tokens import PublicKeys, Refusal, Tokens

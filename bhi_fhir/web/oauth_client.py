@@ -24,7 +24,8 @@ from bhi_fhir.errors import Refused, SiteError, Unreachable
 from bhi_fhir.fhir.exchange import error_code, exchange
 from bhi_fhir.fhir.gate import is_safe
 from bhi_fhir.fhir.oauth import ClientSecret, Credential, PrivateKey, PrivateKeys
-from bhi_fhir.settings import Jwt, SignIn, read_secret
+from bhi_fhir.settings import Jwt, SignIn
+from bhi_fhir.site_file import read_secret
 from bhi_fhir.views.common import UNREADABLE
 from bhi_fhir.web.tokens import PublicKeys, Refusal, Tokens
 

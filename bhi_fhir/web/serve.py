@@ -19,7 +19,8 @@ from fastapi import FastAPI
 from bhi_fhir.errors import UsageError
 from bhi_fhir.fhir.connection import no_passphrase
 from bhi_fhir.fhir.gate import is_this_machine
-from bhi_fhir.settings import Serve, Site, load_site
+from bhi_fhir.settings import Serve, Site
+from bhi_fhir.site_file import load_site
 from bhi_fhir.web import logs, metrics, visitors
 from bhi_fhir.web.app import create_app
 from bhi_fhir.web.callers import is_configured

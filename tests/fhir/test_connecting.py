@@ -13,7 +13,8 @@ from bhi_fhir.errors import SiteError, UsageError
 from bhi_fhir.fhir.client import BhiClient
 from bhi_fhir.fhir.oauth import BackendServices
 from bhi_fhir.jobs.connecting import connection, public_jwks
-from bhi_fhir.settings import Site, site_of
+from bhi_fhir.settings import Site
+from bhi_fhir.site_file import site_of
 
 BASE = "https://ehr.example/fhir"
 KEY = ECKey.generate_key("P-384")

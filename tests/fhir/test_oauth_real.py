@@ -20,7 +20,8 @@ from bhi_fhir.fhir.oauth import BackendServices
 from bhi_fhir.fhir.reading import search
 from bhi_fhir.jobs.connecting import connection, public_jwks
 from bhi_fhir.jobs.local_server import START_UP_S, _free_port, _stop
-from bhi_fhir.settings import Site, site_of
+from bhi_fhir.settings import Site
+from bhi_fhir.site_file import site_of
 
 pytestmark = pytest.mark.server
 KEYS = {"ES384": ECKey.generate_key("P-384"), "RS384": RSAKey.generate_key(2048)}

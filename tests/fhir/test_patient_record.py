@@ -87,10 +87,11 @@ async def test_resources_of_other_patients_are_left_out_and_counted(
 async def test_a_byte_that_is_no_text_in_what_nobody_reads_spoils_neither_record_nor_run(
     client: BhiClient, server: respx.MockRouter
 ) -> None:
-    said = json.dumps(bundle(encounter(1, note=[{"text": "caf#"}]))).encode()
+    said = json.dumps(bundle(encounter(1, note=[{"text": "caf#"}], **by("Practitioner/p")))).encode()
+    server.get(f"{BASE}/Practitioner/p").respond(200, json={"resourceType": "Practitioner", "id": "p"})
     server["Encounter"].respond(200, content=said.replace(b"#", b"\xe9"))
     record = await reader(client).read("Patient/maria")
-    assert [source.at for source in record.sources] == ["Patient/maria", "entry[0]"]
+    assert [source.at for source in record.sources] == ["Patient/maria", "entry[0]", "Practitioner/p"]
 
 
 async def test_the_record_of_a_patient_who_was_merged_keeps_what_names_the_old_one(

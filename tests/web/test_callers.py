@@ -20,7 +20,8 @@ from served import running, served, site
 
 from bhi_fhir.errors import SiteError, UsageError
 from bhi_fhir.fhir.scopes import Scopes
-from bhi_fhir.settings import Site, load_site, site_of
+from bhi_fhir.settings import Site
+from bhi_fhir.site_file import load_site, site_of
 from bhi_fhir.web.callers import WHOLE_RECORD, Callers
 from bhi_fhir.web.rates import Rates
 from bhi_fhir.web.serve import may_start

@@ -11,7 +11,7 @@ import uvicorn
 from served import free_port, site
 
 from bhi_fhir.errors import SiteError, UsageError
-from bhi_fhir.settings import load_site
+from bhi_fhir.site_file import load_site
 from bhi_fhir.web import logs
 from bhi_fhir.web.callers import Callers
 from bhi_fhir.web.rates import Rates

@@ -10,8 +10,7 @@ from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.domain.value import replace
 from bhi_fhir.policy import Code, Rules, Switches
 from bhi_fhir.rules.answer import Answer
-from bhi_fhir.rules.last_days import last_days, undated_death
-from bhi_fhir.rules.service_date import beyond
+from bhi_fhir.rules.last_days import beyond, last_days, undated_death
 from bhi_fhir.rules.services.crisis import of_calls
 from bhi_fhir.rules.services.days import of_days
 from bhi_fhir.rules.services.digital import managed, of_management, of_supply
