@@ -28,11 +28,22 @@ def element(kind: str) -> Requirement:
         undated = [a.ref for a in case.patient.undated if kind in a.kinds]
         if undated:
             return Answer("unknown", f"{met} without a date that settles the month", tuple(undated))
+        if unplaced := _unplaced(case, kind):
+            return Answer("unknown", f"an entry that no map knows may be {said}", unplaced)
         done = [a for a in found if a.state == "done" and a not in good]
         because = _out_of_consent(case, done, said) or f"no {said} is documented in the month"
         return case.absent(because, "Encounter", "Procedure", evidence=refs(done))
 
     return documented
+
+
+def _unplaced(case: Case, kind: str) -> tuple[str, ...]:
+    """Entries of the month that no map knows and that the team may have done: any of them may be of the kind."""
+    teams, consent = case.track.track.teams, case.track.consent_window
+    unknown = [a for a in case.patient.documented.get("", ()) if not a.kinds and a.state != "not-done"]
+    unknown += [a for a in case.patient.undated if not a.kinds]
+    mine = [a for a in unknown if allowed(consent, a, kind) and by_team(case.patient, teams, a, kind) is not False]
+    return refs(mine)
 
 
 def _out_of_consent(case: Case, done: list[Activity], said: str) -> str:
@@ -71,6 +82,8 @@ def continuity(case: Case) -> Answer:
         return Answer("met", "a clinical member of the care team worked for the patient this month", sure)
     if any(by is None for by in answers.values()):
         return Answer("unknown", "who worked for the patient this month cannot be read", tuple(sorted(answers)))
+    if unplaced := _unplaced(case, ""):
+        return Answer("unknown", "an entry that no map knows may be the team's work", unplaced)
     return case.absent("no clinical member of the care team worked this month", "Encounter", "Procedure")
 
 
