@@ -61,7 +61,8 @@ def _session(asked: Spark) -> Iterator[SparkSession]:
     """Of the Spark that is already there, or of one that is started and stopped here."""
     there = SparkSession.getActiveSession()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else the tasks run with the first python3 on the PATH
-    builder = SparkSession.builder.appName("bhi-fhir bulk").config("spark.ui.showConsoleProgress", "false")
+    progress = str(sys.stderr.isatty()).lower()  # Spark's own bar of each stage's tasks
+    builder = SparkSession.builder.appName("bhi-fhir bulk").config("spark.ui.showConsoleProgress", progress)
     for key, value in asked.conf.items():
         builder = builder.config(key, value)
     try:
