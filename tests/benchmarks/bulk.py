@@ -90,37 +90,37 @@ class Export:
         return Time(time.perf_counter() - begun, time.process_time() - worked)
 
     @contextmanager
-    def running(self, processes: int) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-        self._runs += 1
-        out = self.home / f"out-{self.patients}-{self._runs}"
+    def running(self, processes: int, out: Path) -> Iterator[subprocess.Popen[bytes]]:
         command = [sys.executable, "-m", "bhi_fhir.cli", "bulk", "--site", str(self.site), "--month", MONTH]
         command += ["--processes", str(processes), "--out", str(out), str(self.folder)]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
-            yield run, out
+            yield run
             if run.wait() not in (0, 1):  # 1: some lines were set aside
                 raise SystemExit(f"bulk ended with {run.returncode}: {' '.join(command)}")
 
     def bulk(self, processes: int) -> Time:
         """A whole command, with the processor's time of all its processes."""
+        out = self._out()
         begun, before = time.perf_counter(), _of_children()
-        with self.running(processes):
+        with self.running(processes, out):
             pass
         return Time(time.perf_counter() - begun, _of_children() - before)
 
     def spark(self) -> Time:
         """The whole command on Spark."""
         command = [sys.executable, "-m", "bhi_fhir.cli", "bulk", "--engine", "spark", "--site", str(self.site)]
-        return self._watched([*command, "--month", MONTH, "--out", self._out(), str(self.folder)])
+        return self._watched([*command, "--month", MONTH, "--out", str(self._out()), str(self.folder)])
 
     def plain_spark(self) -> Time:
         job = str(Path(__file__).with_name("plain_spark.py"))
-        return self._watched([sys.executable, job, str(self.site), MONTH, str(self.folder), self._out()])
+        return self._watched([sys.executable, job, str(self.site), MONTH, str(self.folder), str(self._out())])
 
-    def _out(self) -> str:
+    def _out(self) -> Path:
+        """A new folder for a run; what earlier runs wrote makes room."""
+        for earlier in self.home.glob(f"out-{self.patients}-*"):
+            shutil.rmtree(earlier)
         self._runs += 1
-        out = self.home / f"out-{self.patients}-{self._runs}"
-        shutil.rmtree(out, ignore_errors=True)  # a run that is done already would be told, and not done
-        return str(out)
+        return self.home / f"out-{self.patients}-{self._runs}"
 
     def _watched(self, command: list[str]) -> Time:
         """Spark's workers are nobody's children at the end: the session's processes are asked while they run."""
@@ -137,14 +137,15 @@ class Export:
     def memory(self, processes: int) -> float:
         """The most private memory that one process of a run has, in MB."""
         most = 0
-        with self.running(processes) as (run, _):
+        with self.running(processes, self._out()) as run:
             while run.poll() is None:
                 most = max([most, *(_private(pid) for pid in _with_children(run.pid))])
                 time.sleep(_SAMPLED_EVERY_S)
         return most / 1024
 
     def decided(self) -> Path:
-        with self.running(2) as (_, out):
+        out = self._out()
+        with self.running(2, out):
             pass
         return out
 
@@ -287,8 +288,8 @@ def table(home: Path, patients: int, pairs: int) -> Iterator[str]:
     yield _row("bulk of one patient: start-up alone", start_up_alone(export, one, pairs))
     validated, lines = validating(export, pairs)
     yield _row(f"fhir.resources, {lines} of the lines, per line", validated)
-    fifth = Export(home, max(1, patients // 5))
-    for each in (fifth, export):
+    tenth = Export(home, max(1, patients // 10))
+    for each in (tenth, export):
         said = ", ".join(f"{each.memory(n):.0f} MB with {n}" for n in (1, 2))
         yield f"private memory of one process, {each.patients:,} patients: {said}"
     same, left_out, other = compared(export)
