@@ -11,9 +11,10 @@ from bhi_fhir.domain.record import Charge
 from bhi_fhir.domain.time import Period
 from bhi_fhir.mapping.numbers import between
 from bhi_fhir.mapping.reading import PatientRows, Reading
+from bhi_fhir.mapping.terminology import CPT, HCPCS
 from bhi_fhir.views.charge_item import ChargeItem
 from bhi_fhir.views.claim import Claim, ClaimItem
-from bhi_fhir.views.common import CodeableConcept, Quantity
+from bhi_fhir.views.common import CodeableConcept, Coding, Quantity
 
 _NO_CHARGE = {"planned", "not-billable", "aborted", "entered-in-error"}
 _NO_CLAIM = {"draft", "cancelled", "entered-in-error"}
@@ -64,12 +65,21 @@ def _known(when: Period) -> Period | None:
 def _codes(concept: CodeableConcept | None, reading: Reading) -> list[str]:
     """Of the services that exclude or open others; "" for a charge of which no code can be read.
 
-    A code of the site's own that no map knows is a charge of something else: `mappings report` lists it.
+    A code of the site's own that no map knows is a charge of something else, unless it is written like one of theirs:
+    `mappings report` lists it.
     """
     codes = reading.terms.codes(concept)
     if not codes:
         return [""]
-    return sorted({code for _, code in codes}) if reading.terms.holds("charge", concept) else []
+    if reading.terms.holds("charge", concept):
+        return sorted({code for _, code in codes})
+    alike = CodeableConcept(tuple(Coding(system, code) for _, code in codes for system in (CPT, HCPCS)))
+    return [""] if reading.terms.holds("charge", alike) else []
+
+
+def is_charge(concept: CodeableConcept | None, reading: Reading) -> bool:
+    """Is it known what was charged?"""
+    return any(system in (CPT, HCPCS) for system, _ in reading.terms.codes(concept))
 
 
 def _units(quantity: Quantity | None) -> int:

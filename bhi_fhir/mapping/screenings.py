@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
@@ -15,6 +16,7 @@ from bhi_fhir.views.observation import Observation
 from bhi_fhir.views.questionnaire_response import Answer, Item, QuestionnaireResponse
 
 LOINC = "http://loinc.org"
+_LOINC_CODE = re.compile(r"[0-9]{1,7}-[0-9]")
 _SCALE = "urn:bhi-fhir:scale"
 _NO_ANSWER = "no-answer"
 _ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
@@ -58,8 +60,17 @@ def _from_answers(key: str, row: QuestionnaireResponse, reading: Reading) -> Scr
         doubt = "" if given is not None or is_coded else remark or "its total cannot be read"
         return Screening(key, scale, when, not doubt, given, risk, remark, doubt)
     remark = f"{len(answered)} of {len(items)} items are answered"
-    hidden = any(_hides_answer(item) for item in _flat(row.item or []))
-    return Screening(key, scale, when, False, None, risk, remark, "an answer is withheld" if hidden else "")
+    return Screening(
+        key, scale, when, False, None, risk, remark, _doubt(row, answers, len(items) - len(answered), reading)
+    )
+
+
+def _doubt(row: QuestionnaireResponse, answers: dict[str, list[Answer]], lacking: int, reading: Reading) -> str:
+    """Why it may be complete though so many items seem not to be answered; "" if it is not."""
+    if any(_hides_answer(item) for item in _flat(row.item or [])):
+        return "an answer is withheld"
+    local = [c for c in answers if not _LOINC_CODE.fullmatch(c) and not _parts(Coding(LOINC, c), reading.terms)]
+    return "it has answers under linkIds that no map knows" if lacking and len(local) >= lacking else ""
 
 
 def _scored(

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from bhi_fhir.domain.time import whole_minutes
 from bhi_fhir.domain.value import Value
+from bhi_fhir.mapping.charges import is_charge
 from bhi_fhir.mapping.consents import kinds_of
 from bhi_fhir.mapping.reading import PatientRows, Reading
 from bhi_fhir.mapping.screenings import scale_of
@@ -14,6 +15,8 @@ from bhi_fhir.mapping.teams import roles_elsewhere
 from bhi_fhir.mapping.times import believable, contact_types, encounter_time, procedure_time, time_logs
 from bhi_fhir.mapping.work import is_placed
 from bhi_fhir.views.care_team import CareTeam
+from bhi_fhir.views.charge_item import ChargeItem
+from bhi_fhir.views.claim import Claim
 from bhi_fhir.views.common import CodeableConcept, Coding, PeriodPart
 from bhi_fhir.views.condition import Condition
 from bhi_fhir.views.consent import Consent
@@ -150,6 +153,12 @@ def _facts(reading: Reading) -> Iterator[Seen]:
     for key, coverage in record.of_type(Coverage):
         known = terms.holds("payer-medicare", coverage.type) or terms.holds("payer-other", coverage.type)
         yield Seen("Coverage.type", coverage.type or CodeableConcept(), key, known)
+    for key, item in record.of_type(ChargeItem):
+        yield Seen("ChargeItem.code", item.code or CodeableConcept(), key, is_charge(item.code, reading))
+    for key, claim in record.of_type(Claim):
+        for line in claim.item or ():
+            charged = line.product_or_service
+            yield Seen("Claim.item.productOrService", charged or CodeableConcept(), key, is_charge(charged, reading))
     for key, response in record.of_type(QuestionnaireResponse):
         canonical = CodeableConcept((Coding("canonical", (response.questionnaire or "").split("|")[0]),))
         yield Seen("QuestionnaireResponse.questionnaire", canonical, key, bool(scale_of(response, terms)))

@@ -101,6 +101,18 @@ def test_the_report_counts_codes_that_no_map_knows_and_the_minutes_that_hang_on_
     assert "Synthetic" not in done.output
 
 
+def test_the_report_counts_charges_of_the_site_s_own_codes(tmp_path: Path) -> None:
+    own = {"coding": [{"system": LOCAL, "code": "LAB-1"}]}
+    record = cocm_record().charge("99213").charge("99213", code=own)
+    record = record.claim("99213", item=[{"sequence": 1, "productOrService": own}])
+    (tmp_path / "a.json").write_text(json.dumps(record.bundle()))
+    _, shown, _ = run("report", "--site", str(a_site(tmp_path)), str(tmp_path / "a.json"))
+    assert [(u["element"], u["code"], u["count"]) for u in shown["unplaced"]] == [
+        ("ChargeItem.code", "LAB-1", 1),
+        ("Claim.item.productOrService", "LAB-1", 1),
+    ]
+
+
 def test_a_map_makes_the_report_shorter_and_the_month_longer(tmp_path: Path) -> None:
     record = cocm_record().work(40, type=[{"coding": [{"system": LOCAL, "code": "17"}]}])
     file = tmp_path / "a.json"

@@ -132,15 +132,17 @@ def _is_lowest(code: Code, switches: Switches) -> bool:
 
 # -- consent to consultation ------------------------------------------------------------------------
 
+_CONSENTS = ("bhi", "interprofessional")
+
 
 def _consent(service: Service, log: Log, entries: list[Activity]) -> Answer:
     """Consent to consultation, or to BHI, which permits consulting specialists, in force at every consultation.
 
     It names the consultant, the treating practitioner or whoever took part.
     """
-    chart = service.chart
-    parties = tuple(sorted(set(log.by_person) | {p for a in entries for p in a.people} | _treating(service)))
-    allowed = permission(chart, parties, ("bhi", "interprofessional"), service.month, service.switches)
+    chart, treating = service.chart, _treating(service)
+    parties = tuple(sorted(set(log.by_person) | {p for a in entries for p in a.people} | treating))
+    allowed = permission(chart, parties, _CONSENTS, service.month, service.switches)
     entries = [a for a in entries if a.when]
     refs = tuple(sorted({c.ref for c in allowed.serving}))
     sure = [a for a in entries if _inside(a, allowed.certain)]
@@ -154,6 +156,10 @@ def _consent(service: Service, log: Log, entries: list[Activity]) -> Answer:
         return Answer("unknown", reason)
     if any(c.kind == "unplaced" for c in chart.consents):
         return Answer("unknown", "a consent is on file whose category no map knows")
+    perhaps = permission(chart, (), _CONSENTS, service.month, service.switches)
+    if not treating and any(_inside(a, perhaps.possible) for a in entries):
+        whose = tuple(sorted({c.ref for c in perhaps.serving}))
+        return Answer("unknown", "nothing says whether the consent names the treating practitioner", whose)
     return Answer("not-met", "no consent to consultation is in force on the day of the service", refs)
 
 
