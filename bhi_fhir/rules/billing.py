@@ -77,3 +77,10 @@ def _one(chart: Chart, track: Track, who: str, evidence: tuple[str, ...], certai
         because = "the care team is ended and nothing says since when"
         return Billing((who,), "unknown", because, evidence)
     return Billing((who,), "met", f"{who} is the treating practitioner and may bill this code", evidence)
+
+
+def one_of(one: Billing, other: Billing) -> Billing:
+    """Neither can be said: what counts for the one makes the other the last."""
+    people = tuple(sorted({*one.people, *other.people}))
+    said = f"{' and '.join(people)} treated in the month, and which work counts depends on who bills"
+    return Billing(people, "unknown", said, tuple(sorted({*one.evidence, *other.evidence})))

@@ -57,6 +57,8 @@ def candidates(scope: Scope) -> Tally:
             tally.pieces.append(piece)
     for activity in entries.work:
         _weigh(tally, activity, scope)
+    if tally.unread:
+        _bound_unread(tally, scope)
     return tally
 
 
@@ -67,11 +69,12 @@ def _weigh(tally: Tally, activity: Activity, scope: Scope) -> None:
         tally.cannot_read(activity, "who did it cannot be read")
     elif reason:
         tally.drop(activity, _in_month(activity, scope), reason)
-    elif why := _unreadable(activity):
-        tally.cannot_read(activity, why)
     elif activity.inside and _lent(activity, scope.chart):
         said = "its time is the encounter's that it belongs to"
         tally.drop(activity, _in_month(activity, scope), "overlap", said)
+    elif why := _unreadable(activity):
+        if not _borrows(activity, scope):
+            tally.cannot_read(activity, why)
     else:
         _place(tally, activity, people, scope)
 
@@ -141,6 +144,29 @@ def _lent(activity: Activity, chart: Chart) -> bool:
         and outer.duration is not None
         and not outer.trouble
     )
+
+
+def _borrows(activity: Activity, scope: Scope) -> bool:
+    """An Encounter without a time of its own that a Procedure inside it lends one."""
+    return (
+        activity.state == "done"
+        and activity.duration is None
+        and any(
+            a.inside == activity.ref and a.state == "done" and a.duration and a.kinds & scope.kinds
+            for a in scope.chart.activities
+        )
+    )
+
+
+def _bound_unread(tally: Tally, scope: Scope) -> None:
+    """Leave out what cannot count whenever in its time it was."""
+    tally.cut_unread(lambda _, spans: intersect(spans, scope.span), "outside-month")
+    tally.cut_unread(lambda _, spans: subtract(spans, scope.after_death), "outside-episode")
+    if scope.episodes:
+        mine = [(e.period.opens, e.period.closes) for e in scope.episodes]
+        tally.cut_unread(lambda _, spans: [s for each in mine for s in intersect(spans, each)], "outside-episode")
+    tally.cut_unread(lambda _, spans: subtract(spans, scope.hospital), "inpatient")
+    tally.cut_unread(lambda each, spans: _free(list(spans), each.activity.people, scope), "other-service")
 
 
 def _place(tally: Tally, activity: Activity, people: frozenset[str], scope: Scope) -> None:
@@ -222,7 +248,9 @@ def _off_duty(activity: Activity, span: Span, people: frozenset[str], scope: Sco
 
 
 def _free(inside: list[Span], people: frozenset[str], scope: Scope) -> list[Span]:
-    """What at least one of these people did not spend on another service."""
+    """What at least one of these people did not spend on another service; all of it where nobody is known."""
+    if not people:
+        return inside
     busy = []
     for person in people:
         if not (mine := scope.patient.busy(person)):

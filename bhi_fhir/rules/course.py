@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from bhi_fhir.domain.decision import NotCounted
 from bhi_fhir.domain.time import Moment, Period, ServiceMonth, Span, month_index, whole_minutes
 from bhi_fhir.domain.value import Value, replace
 from bhi_fhir.rules import gates
 from bhi_fhir.rules.answer import Answer
-from bhi_fhir.rules.billing import Billing, billing
+from bhi_fhir.rules.billing import Billing, billing, one_of
 from bhi_fhir.rules.consent import consent_of_month
 from bhi_fhir.rules.counting import Scope, candidates
 from bhi_fhir.rules.initiating_visit import initiating_visit
@@ -148,9 +148,7 @@ def _note(
     tally = counted.tally
     if index in charged or counted.minutes >= 1:
         walk.work(index, tuple(sorted({*counted.sources, *charged.get(index, ())})))
-    elif index in perhaps or (
-        tally.unread and any(a.when is not None for a in patient.chart.activities if a.ref in tally.unread)
-    ):
+    elif index in perhaps or any(each.spans is not None for each in tally.unread):
         walk.may_be_work(index)
 
 
@@ -164,8 +162,8 @@ def _course(track: Track, counted: _Counted, walk: _Walk, patient: PatientMonth)
         ),
         visit=counted.visit,
         pieces=tuple(tally.pieces),
-        dropped=tuple(tally.dropped),
-        unread=tuple(sorted(set(tally.unread))),
+        dropped=tuple(tally.all_dropped),
+        unread=tuple(sorted({each.activity.ref for each in tally.unread})),
         minutes=counted.minutes,
         sources=counted.sources,
         first_month=walk.first,
@@ -212,10 +210,7 @@ def _months_of(period: Period | None, month: ServiceMonth) -> range:
 
 
 def _month(patient: PatientMonth, track: Track, this: ServiceMonth, walk: _Walk) -> _Counted:
-    who, tally = _count(patient, track, this)
-    allowed, had_work = patient.permission(who.people), bool(tally.pieces)
-    gates.gate_consent(tally, allowed)
-    outside = had_work and not (tally.pieces or tally.uncertain)
+    who, allowed, tally, outside = _count(patient, track, this)
     undecided = bool(tally.uncertain) and _matters(tally, patient, track, walk.first is None)
     gates.keep_uncertain(tally, counts=undecided)
     visit = initiating_visit(patient, track, who, tally, this, walk.opened)
@@ -224,17 +219,39 @@ def _month(patient: PatientMonth, track: Track, this: ServiceMonth, walk: _Walk)
     return _Counted(who, allowed, tally, outside, undecided, visit, tally.minutes, sources)
 
 
-def _count(patient: PatientMonth, track: Track, month: ServiceMonth) -> tuple[Billing, Tally]:
-    """Who bills depends on the last counted work, and what counts on who bills: two rounds settle it."""
+_Consented = tuple[Billing, Permission, Tally, bool]
+"""Who bills, when consent is in force for them, the work of its time, and whether all work lies outside of it."""
+
+
+def _count(patient: PatientMonth, track: Track, month: ServiceMonth) -> _Consented:
+    """Who bills depends on the last counted work, and what counts on who bills: two rounds settle it, or nobody can."""
     last = patient.entries(month).last_work
-    who = billing(patient, track, month, last)
+    found = _consented(patient, track, month, billing(patient, track, month, last))
+    counted = _last_work(found, last)
+    if counted == last:
+        return found
+    who, before = billing(patient, track, month, counted), found[0]
+    if who.people == before.people:
+        return who, *found[1:]
+    found = _consented(patient, track, month, who)
+    then = _last_work(found, counted)
+    again = who if then == counted else billing(patient, track, month, then)
+    if again.people == who.people:
+        return again, *found[1:]
+    return _consented(patient, track, month, one_of(who, again))
+
+
+def _consented(patient: PatientMonth, track: Track, month: ServiceMonth, who: Billing) -> _Consented:
     tally = candidates(Scope(patient, track, month, who.people))
-    counted = max([p.begins for p in tally.pieces], default=last)
-    if counted != last:
-        before, who = who, billing(patient, track, month, counted)
-        if who.people != before.people:
-            tally = candidates(Scope(patient, track, month, who.people))
-    return who, tally
+    allowed, had_work = patient.permission(who.people), bool(tally.pieces)
+    gates.gate_consent(tally, allowed)
+    return who, allowed, tally, had_work and not (tally.pieces or tally.uncertain)
+
+
+def _last_work(found: _Consented, last: datetime | None) -> datetime | None:
+    """When the last of the work began that counts, or may; `last` where none does."""
+    tally = found[2]
+    return max([p.begins for p in (*tally.pieces, *tally.uncertain)], default=last)
 
 
 def _matters(tally: Tally, patient: PatientMonth, track: Track, first_month: bool) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from operator import attrgetter
 
@@ -29,6 +29,14 @@ def gate_consent(tally: Tally, permission: Permission) -> None:
                 break
         else:
             _gate_spans(tally, piece, permission)
+    begun = permission.possible[0][0]
+    tally.cut_unread(lambda _, spans: _beyond(spans, begun), "before-consent")
+    tally.cut_unread(lambda _, spans: [s for w in permission.possible for s in intersect(spans, w)], "after-revocation")
+
+
+def _beyond(spans: Iterable[Span], start: datetime) -> list[Span]:
+    """What of them lies after an instant, or at it."""
+    return [(max(opens, start), closes) for opens, closes in spans if start < closes or start <= opens]
 
 
 def _gate_spans(tally: Tally, piece: Piece, permission: Permission) -> None:
@@ -89,6 +97,11 @@ def gate_visit(tally: Tally, start: datetime) -> None:
             tally.pieces.append(piece)
 
 
+def gate_unread(tally: Tally, opens: datetime) -> None:
+    """Nor does work before the first visit that may open it, whatever could be read of it."""
+    tally.cut_unread(lambda _, spans: _beyond(spans, opens), "before-visit")
+
+
 def gate_overlap(tally: Tally) -> None:
     """A minute counts once; the earlier start gets the credit."""
     pieces, tally.pieces = sorted(tally.pieces, key=_ORDER), []
@@ -107,3 +120,5 @@ def gate_overlap(tally: Tally) -> None:
         taken = union([*taken, *left])
         if left:
             tally.pieces.append(Piece(piece.activity, tuple(left)))
+    counted = [span for piece in tally.pieces for span in piece.spans]
+    tally.cut_unread(lambda _, spans: subtract(spans, counted), "overlap")

@@ -26,6 +26,8 @@ def initiating_visit(
     if known is not None:
         return known
     found = patient.openings(track.time_of, who.people)
+    if tally.unread and found.certain and not patient.chart.lacks("Encounter", "Procedure"):
+        gates.gate_unread(tally, min(window[0] for window, _ in (*found.certain, *found.possible)))
     spans: list[Span] = []
     days: list[Span] = []
     for piece in tally.pieces:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from bhi_fhir.domain.decision import NotCounted
 from bhi_fhir.domain.record import Activity
-from bhi_fhir.domain.time import whole_minutes
+from bhi_fhir.domain.time import END, Span, length, whole_minutes
+from bhi_fhir.domain.value import Value, replace
 from bhi_fhir.rules.pieces import Piece
+from bhi_fhir.rules.track import window
 
 NOTHING = timedelta()
 BECAUSE = {
@@ -40,14 +42,35 @@ def not_counted(dropped: Iterable[Dropped]) -> list[NotCounted]:
     ]
 
 
+class Unread(Value, frozen=True):
+    """Work whose minutes cannot be read, and why. `spans`: where they can lie; None: nobody knows."""
+
+    activity: Activity
+    because: str
+    spans: tuple[Span, ...] | None
+
+    @classmethod
+    def of(cls, activity: Activity, because: str) -> Unread:
+        if activity.span:
+            return cls(activity, because, (activity.span,))
+        if activity.when is None:
+            return cls(activity, because, None)
+        opens, closes = window(activity.when)
+        return cls(activity, because, ((opens, END if activity.duration is None else closes),))
+
+    @property
+    def duration(self) -> timedelta | None:
+        """How long it would be, where that much can be read."""
+        return length(self.spans) if self.activity.span and self.spans else self.activity.duration
+
+
 @dataclass(slots=True)
 class Tally:
     """The month's count while it is being made."""
 
     pieces: list[Piece] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
-    unread: list[str] = field(default_factory=list)
-    """References of work whose minutes cannot be read."""
+    unread: list[Unread] = field(default_factory=list)
     uncertain: list[Piece] = field(default_factory=list)
     """Work that counts only if the consent of that day was given before it."""
 
@@ -65,5 +88,20 @@ class Tally:
             self.dropped.append((activity.ref, duration, reason, because))
 
     def cannot_read(self, activity: Activity, because: str) -> None:
-        self.unread.append(activity.ref)
-        self.drop(activity, None, "unreadable", because)
+        self.unread.append(Unread.of(activity, because))
+
+    def cut_unread(self, left: Callable[[Unread, tuple[Span, ...]], Iterable[Span]], reason: str) -> None:
+        """Work that cannot be read may count only where something is left of the time in which it can lie."""
+        unread, self.unread = self.unread, []
+        for each in unread:
+            if each.spans is None:
+                self.unread.append(each)
+            elif spans := tuple(left(each, each.spans)):
+                self.unread.append(replace(each, spans=spans))
+            else:
+                self.drop(each.activity, each.duration, reason)
+
+    @property
+    def all_dropped(self) -> list[Dropped]:
+        """With what cannot be read."""
+        return [*self.dropped, *((u.activity.ref, None, "unreadable", u.because) for u in self.unread)]
