@@ -67,6 +67,7 @@ def create_app(site: Path, overrides: Iterable[str] = (), *, is_open: bool = Fal
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    visitors.begin(app)
     try:
         yield
     finally:

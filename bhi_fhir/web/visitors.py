@@ -32,3 +32,9 @@ def install(app: FastAPI, desk: Desk, ledger: Ledger, rates: Rates) -> None:
     app.state.launches = Launches.of(site, sessions, rates)
     app.state.caseload = Caseload.of(desk, sessions, last, rates)
     app.state.cds = Cds.of(desk, sessions, last)
+
+
+def begin(app: FastAPI) -> None:
+    """As the app starts, within its loop; what is begun here holds nobody up."""
+    if (cds := getattr(app.state, "cds", None)) is not None:
+        cds.callers.fetch_keys()
