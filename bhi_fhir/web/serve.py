@@ -57,7 +57,7 @@ def serve(site: Path, overrides: Iterable[str], *, host: str, port: int, workers
             access_log=False,
             server_header=False,
             ws="none",
-            proxy_headers=False,  # whose request it is decides: nobody may say so
+            proxy_headers=False,  # who is believed stands in site.toml and nowhere else (app.py)
             timeout_graceful_shutdown=settings.time_limit_s,
             **tls,
         )

@@ -166,6 +166,21 @@ def test_several_workers_keep_one_rate_together(tmp_path: Path) -> None:
     assert statuses[:8] == [415] * 8
 
 
+def test_uvicorn_believes_no_proxy_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    monkeypatch.setenv("TEST_KEY", "0" * 64)
+    extra = (
+        '[serve]\npublic_url = "https://bhi.example.org"\nlaunches_per_minute = 2\n'
+        '[serve.callers.test]\nkey_env = "TEST_KEY"\n[smart]\nclient_id = "bhi-fhir"\n'
+    )
+    with process(site(tmp_path / "site", extra, "http://127.0.0.1:9/fhir")) as (client, _, _log):
+        asked = [
+            client.get("/launch?iss=https://evil.example&launch=x", headers={"x-forwarded-for": f"192.0.2.{n}"})
+            for n in range(2)
+        ]
+    assert [answer.status_code for answer in asked] == [403, 429]
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
