@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl, quote, urlsplit
 
 import httpx
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, HTTPException, Request
 from joserfc import jwt
 from joserfc.jwk import ECKey
 from served import running
@@ -20,16 +21,21 @@ KEY = ECKey.generate_key("P-384", {"kid": "ehr", "use": "sig", "alg": "ES384"})
 
 @dataclass
 class Authorizing:
-    """`base`: of its FHIR server. `revoked`: the tokens that it was given back. `names_people`: by an id token."""
+    """`base`: of its FHIR server. `names_people`: by an id token.
+
+    `revoked`: the tokens that it was given back, for each of which it takes `slow_s`, or fails if it is `lost`.
+    """
 
     base: str = ""
     revoked: list[str] = field(default_factory=list)
     names_people: bool = True
+    slow_s: float = 0.0
+    lost: bool = False
 
-    def code(self, address: str, patient: str, person: str = "ada") -> str:
-        """The code for the sign-in that was sent to this address."""
-        (nonce,) = parse_qs(urlsplit(address).query)["nonce"]
-        return f"{patient}~{person}~{nonce}"
+    def back(self, begun: httpx.Response, patient: str, person: str = "ada") -> str:
+        """The way back of a sign-in that was sent to it."""
+        asked = parse_qs(urlsplit(begun.headers["location"]).query)
+        return f"/callback?state={asked['state'][0]}&code={patient}~{person}~{asked['nonce'][0]}"
 
     def grant(self, code: str) -> dict[str, Any]:
         patient, person, nonce = code.split("~")
@@ -77,6 +83,9 @@ def authorizing() -> Iterator[Authorizing]:
 
     @app.post("/revocation")
     async def revocation(request: Request) -> None:
+        if known.lost:
+            raise HTTPException(503)
+        await asyncio.sleep(known.slow_s)
         known.revoked.append(dict(parse_qsl((await request.body()).decode()))["token"])
 
     @app.get("/fhir/style/{patient}")
@@ -111,6 +120,13 @@ class Browser:
             if "max-age=0" not in attributes:
                 self.cookies[name] = value
         return answer
+
+    def launch(self, ehr: Authorizing) -> httpx.Response:
+        return self.ask(f"/launch?iss={quote(ehr.base)}&launch=x")
+
+    def sign_in(self, ehr: Authorizing, patient: str, person: str = "ada") -> httpx.Response:
+        begun = self.keep(self.launch(ehr))
+        return self.keep(self.ask(ehr.back(begun, patient, person)))
 
     def shows(self, page: httpx.Response, patient: str) -> bool:
         """Whether the page to which this sign-in led is open here and is this patient's."""

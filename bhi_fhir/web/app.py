@@ -70,8 +70,8 @@ def create_app(site: Path, overrides: Iterable[str] = (), *, is_open: bool = Fal
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    visitors.begin(app)
     try:
-        yield
+        async with visitors.beside(app):
+            yield
     finally:
         await app.state.service.close()

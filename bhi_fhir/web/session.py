@@ -68,7 +68,6 @@ class Sessions:
 
         def insert() -> None:
             with self._ledger.transaction() as db:
-                self._sweep(db)
                 db.execute(sa.insert(_sessions).values(row))
 
         await asyncio.to_thread(insert)
@@ -160,6 +159,19 @@ class Sessions:
 
         await asyncio.to_thread(delete)
 
+    async def sweep(self) -> list[Session]:
+        """What nobody used for too long, or all day, is gone; of two workers who ask at once one gets it."""
+
+        def delete() -> list[sa.Row[Any]]:
+            over = sa.and_(_sessions.c.until < self._now(), _sessions.c.site == self._site)
+            with self._ledger.transaction() as db:
+                rows = list(db.execute(sa.delete(_sessions).where(over).returning(_sessions)))
+                # Of another site too, whose own service seems to run no more.
+                db.execute(sa.delete(_sessions).where(_sessions.c.ends < self._now()))
+            return rows
+
+        return [self._session(row) for row in await asyncio.to_thread(delete)]
+
     async def once(self, what: str, until: datetime) -> bool:
         """Whether it comes for the first time. `until`: when it would not count any more anyway."""
 
@@ -190,9 +202,6 @@ class Sessions:
 
     def _key(self, kind: str, name: str) -> str:
         return digest(f"{self._site}\n{kind}\n{name}")
-
-    def _sweep(self, db: sa.Connection) -> None:
-        db.execute(sa.delete(_sessions).where(_sessions.c.until < self._now()))
 
 
 def digest(text: str) -> str:

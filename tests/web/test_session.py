@@ -143,6 +143,33 @@ async def attempt(sessions: Sessions, clock: Clock) -> Session:
     return taken
 
 
+async def test_what_is_over_is_swept_once_with_what_it_holds(sessions: Sessions, clock: Clock) -> None:
+    await sessions.open("launch", "mine", {"access": "a"}, IDLE)
+    clock.now += timedelta(minutes=20)
+    name = await sessions.open("launch", "mine", {"access": "b"}, IDLE)
+    assert await sessions.sweep() == []
+    clock.now += timedelta(minutes=11)
+    swept = await asyncio.gather(*(sessions.sweep() for _ in range(4)))
+    assert [each.data for found in swept for each in found] == [{"access": "a"}]
+    assert await sessions.find("launch", name, ("mine",), IDLE) is not None
+
+
+async def test_another_sites_are_left_to_its_own_service_for_the_day(url: str, tmp_path: Path, clock: Clock) -> None:
+    ledgers = [open_ledger(url, tmp_path, uuid.uuid4(), SEAL) for _ in range(2)]
+    one, two = (Sessions(each, SEAL, now=clock) for each in ledgers)
+    for _ in range(2):
+        await two.open("launch", "theirs", {"access": "a"}, IDLE)
+        clock.now += timedelta(hours=1)
+        assert await one.sweep() == []
+    assert len(await two.sweep()) == 2
+    await two.open("launch", "theirs", {"access": "a"}, IDLE)
+    clock.now += timedelta(hours=10)
+    assert await one.sweep() == []
+    assert await two.sweep() == []
+    for each in ledgers:
+        each.close()
+
+
 async def test_of_what_a_browser_has_once_no_name_is_needed(sessions: Sessions) -> None:
     await sessions.open("launch", "mine", {"n": 1}, IDLE)
     await sessions.open("caseload", "theirs", {"n": 2}, IDLE)
