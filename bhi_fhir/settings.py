@@ -161,9 +161,10 @@ class Serve(_Strict, frozen=True):
     `public_url`: how others reach it, such as https://bhi.example.org; drafts then name its ChargeItemDefinitions.
     `open_on_loopback`: without any authorisation, on this machine only. `threads`: decisions made side by side in
     one worker; `waiting`: how many more may wait. `requests_per_minute`: of one caller, to all workers together;
-    `launches_per_minute`: sign-ins begun from one address, which behind a proxy is everybody's; 0 is no limit.
-    `certificate_header`, `certificate_proxies`: the header in which the proxies with these
-    addresses tell the name of the caller's certificate.
+    `launches_per_minute`: sign-ins begun from one address; 0 is no limit. `forwarded_proxies`: the addresses or
+    networks of the proxies whose X-Forwarded-For tells from which; of nobody else it is believed, and then a
+    proxy's own address is everybody's. `certificate_header`, `certificate_proxies`: the header in which the
+    proxies with these addresses tell the name of the caller's certificate.
     """
 
     public_url: str = ""
@@ -175,6 +176,7 @@ class Serve(_Strict, frozen=True):
     waiting: Annotated[int, Meta(ge=0)] = 32
     requests_per_minute: Annotated[int, Meta(ge=0)] = 600
     launches_per_minute: Annotated[int, Meta(ge=0)] = 600
+    forwarded_proxies: list[str] = []
     certificate_header: str = ""
     certificate_proxies: list[str] = []
     tls: Tls = Tls()

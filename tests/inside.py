@@ -17,8 +17,8 @@ from make_examples import MONTH
 from served import running
 
 from bhi_fhir.web.app import create_app
+from bhi_fhir.web.cookies import named, new_secret
 from bhi_fhir.web.granted import wanted
-from bhi_fhir.web.session import COOKIE, new_secret
 
 SITE = """
 [serve]
@@ -55,7 +55,7 @@ class Inside:
 
     @property
     def cookie(self) -> dict[str, str]:
-        return {"cookie": f"{COOKIE}={self.secret}"}
+        return {"cookie": f"{named(self.secret)}={self.secret}"}
 
     def get(self, path: str, **params: str) -> httpx.Response:
         return self.http.get(path, params={"month": MONTH, **params}, headers=self.cookie)

@@ -11,7 +11,7 @@
     media.py         content types; asked.py: what an evaluation is asked with
     evaluate.py conformance.py operations.py     the routers; documents.py: what OpenAPI says of them
     oauth_client.py  this service as a client of an authorization server; session.py: who is signed in
-    signing_in.py    a sign-in on its way, and out; forms.py: the forms of our own pages
+    signing_in.py    a sign-in on its way, and out; cookies.py: in which browser; forms.py: our own pages' forms
     launch.py        SMART App Launch; granted.py: what its scopes allow; signed_in.py: work with the person's token
     page.py          /patient; caseload.py: /caseload by kept.py (the last sync); acting.py: what both do
     cds.py           CDS Hooks; cds_call.py: what is sent; cds_callers.py: whose; cds_cards.py: what it says

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from bhi_fhir import __version__
 from bhi_fhir.jobs.desk import Desk
@@ -61,6 +62,8 @@ def create_app(site: Path, overrides: Iterable[str] = (), *, is_open: bool = Fal
     for router in ROUTERS:
         app.include_router(router)
     documents.install(app)
+    if serve.forwarded_proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=serve.forwarded_proxies)
     app.add_middleware(Door, serve=serve, is_open=is_open)
     return app
 
@@ -68,6 +71,7 @@ def create_app(site: Path, overrides: Iterable[str] = (), *, is_open: bool = Fal
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
-        yield
+        async with visitors.beside(app):
+            yield
     finally:
         await app.state.service.close()

@@ -12,7 +12,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Literal
 
@@ -132,8 +132,7 @@ class Callers:
 
     def _certificate(self, request: Request) -> str:
         """The name of a known certificate; "*" where TLS itself has let in only those of the site's authority."""
-        peer = request.client.host if request.client else ""
-        if self.header and peer in self.proxies:
+        if self.header and request.state.peer in self.proxies:
             name = request.headers.get(self.header, "")
             return name if name in self.certificates and name != _ANY else ""
         return _ANY if _ANY in self.certificates else ""
@@ -198,6 +197,11 @@ def check(serve: Serve) -> None:
             ip_address(proxy)
         except ValueError:
             raise SiteError("serve.certificate_proxies: give IP addresses") from None
+    for proxy in serve.forwarded_proxies:
+        try:
+            ip_network(proxy)
+        except ValueError:
+            raise SiteError("serve.forwarded_proxies: give IP addresses, or networks such as 10.0.0.0/8") from None
 
 
 def _tokens(serve: Serve) -> Tokens | None:

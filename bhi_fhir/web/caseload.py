@@ -25,7 +25,7 @@ from bhi_fhir.fhir.gate import is_safe
 from bhi_fhir.jobs.desk import Desk
 from bhi_fhir.jobs.office import audit_of
 from bhi_fhir.settings import Caseload as Settings
-from bhi_fhir.web import acting, service, session
+from bhi_fhir.web import acting, cookies, service
 from bhi_fhir.web.acting import Act, Place
 from bhi_fhir.web.forms import read_form, same_origin
 from bhi_fhir.web.granted import EVERYTHING
@@ -44,6 +44,7 @@ from bhi_fhir.web.signing_in import (
     begin,
     begun,
     close_browser,
+    ended,
     failed,
     goodbye,
     not_too_often,
@@ -99,8 +100,9 @@ class Caseload:
         person = _person(by)
         await asyncio.to_thread(self.log.patient(None, person).viewed, person, what)
 
-    async def find(self, secret: str) -> Session | None:
-        return await self.sessions.find(_KIND, "", secret, self.idle) if secret else None
+    async def find(self, request: Request) -> Session | None:
+        browsers = cookies.secrets_of(request)
+        return await self.sessions.find(_KIND, "", browsers, self.idle) if browsers else None
 
 
 def of(request: Request) -> Caseload:
@@ -157,12 +159,12 @@ async def callback(request: Request) -> Response:
         "issuer": str(claims["iss"]),
         "token": str(claims.get("jti") or "")[:200],
     }
-    await close_browser(request, caseload.sessions, session.secret_of(request))
-    secret = session.new_secret()
+    await close_browser(request, caseload.sessions)
+    secret = cookies.new_secret()
     data = {"person": said, "groups": sorted(groups), "csrf": secrets.token_urlsafe(32)}
     await caseload.sessions.open(_KIND, secret, data, caseload.idle)
     answer = RedirectResponse(_to(_BASE, attempt.data["back"]), 303)
-    session.set_secret(request, answer, secret)
+    await ended(request, caseload.sessions, answer, secret)
     return answer
 
 
@@ -174,14 +176,13 @@ def _groups(claim: object) -> set[str]:
 async def logout(request: Request) -> Response:
     """Closes all that this browser has open here. The hospital's own sign-in goes on, unless the person ends it."""
     caseload, form = of(request), await read_form(request)
-    secret = session.secret_of(request)
-    found = await caseload.find(secret)
+    found = await caseload.find(request)
     if found is not None:
         same_origin(request, found, form)
-        await close_browser(request, caseload.sessions, secret)
+        await close_browser(request, caseload.sessions)
     answer = page("goodbye.html", {**goodbye(found), "elsewhere": await _end_session(caseload)})
     if found is not None:  # a form from elsewhere comes without our cookie and must not take it away
-        session.drop_secret(request, answer)
+        cookies.drop_all_but(request, answer, ())
     return answer
 
 
@@ -201,7 +202,7 @@ async def _end_session(caseload: Caseload) -> str:
 @router.get(_BASE)
 async def listed(request: Request) -> Response:
     caseload, shared = of(request), service.of(request)
-    found = await caseload.find(session.secret_of(request))
+    found = await caseload.find(request)
     if found is None:
         return RedirectResponse(_to(f"{_BASE}/login", _asked(request.query_params)), 303)
     given = dict(request.query_params)
@@ -304,7 +305,7 @@ async def sheet(request: Request) -> Response:
 
 
 async def _let_in(request: Request) -> Session:
-    found = await of(request).find(session.secret_of(request))
+    found = await of(request).find(request)
     if found is None:
         raise told(401, "Nobody is signed in here", "Open the caseload again and sign in.")
     return found

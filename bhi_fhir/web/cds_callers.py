@@ -48,6 +48,11 @@ class CdsCallers:
             client.iss: PublicKeys(client.jwks_url, "[[cds.clients]] jwks_url") for client in self.settings.clients
         }
 
+    def fetch_keys(self) -> None:
+        """Begins to fetch every EHR's: a card has no time to wait for them."""
+        for keys in self._keys.values():
+            keys.fetch()
+
     async def claims(self, authorization: str, endpoint: str) -> dict[str, Any]:
         """Raises Refusal for a token that does not count, Unreachable if the EHR's keys cannot be had."""
         kind, _, token = authorization.partition(" ")

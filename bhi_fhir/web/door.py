@@ -81,7 +81,9 @@ class _Visit:
         self._most, self._headers = most, headers
         self._began = time.perf_counter()
         self._in = self._out = 0
-        scope.setdefault("state", {})["request_id"] = self.id
+        # Who is connected, whomever a proxy of `forwarded_proxies` then names as the client.
+        peer = scope["client"][0] if scope.get("client") else ""
+        scope.setdefault("state", {}).update(request_id=self.id, peer=peer)
 
     async def receive(self) -> Message:
         message = await self._receive()

@@ -17,7 +17,7 @@ from starlette.responses import RedirectResponse, Response
 from bhi_fhir.errors import ServerError, SiteError
 from bhi_fhir.fhir.gate import Gate, is_safe
 from bhi_fhir.settings import Site
-from bhi_fhir.web import logs, session
+from bhi_fhir.web import cookies, logs
 from bhi_fhir.web.forms import read_form, same_origin
 from bhi_fhir.web.granted import wanted
 from bhi_fhir.web.oauth_client import Client, Configuration, Grant, SignInRefused
@@ -25,15 +25,15 @@ from bhi_fhir.web.pages.html import frames, page
 from bhi_fhir.web.pages.shown import PageRoute, told
 from bhi_fhir.web.pages.style import chosen_style
 from bhi_fhir.web.rates import Rates
-from bhi_fhir.web.session import Sessions
+from bhi_fhir.web.session import Session, Sessions
 from bhi_fhir.web.signing_in import (
-    ATTEMPT,
     CODE,
     EHR,
     LAUNCH,
     begin,
     begun,
     close_browser,
+    ended,
     failed,
     goodbye,
     not_too_often,
@@ -75,10 +75,10 @@ class Launches:
         idle = timedelta(minutes=site.smart.idle_minutes)
         return cls(client, {gate.base_url: gate for gate in gates}, sessions, rates, idle)
 
-    async def find(self, request: Request, name: str) -> session.Session | None:
+    async def find(self, request: Request, name: str) -> Session | None:
         if not _NAME.fullmatch(name):
             return None
-        return await self.sessions.find(LAUNCH, name, session.secret_of(request), self.idle)
+        return await self.sessions.find(LAUNCH, name, cookies.secrets_of(request), self.idle)
 
 
 def of(request: Request) -> Launches:
@@ -159,10 +159,10 @@ async def callback(request: Request) -> Response:
         "csrf": secrets.token_urlsafe(32),
         **tokens_of(grant),
     }
-    secret = await _own_browser(request, session.secret_of(request), person)
+    secret = await _own_browser(request, attempt, person)
     name = await launches.sessions.open(LAUNCH, secret, data, launches.idle)
     answer = RedirectResponse(f"/patient?at={name}", 303)
-    session.set_secret(request, answer, secret)
+    await ended(request, launches.sessions, answer, secret)
     return answer
 
 
@@ -193,20 +193,23 @@ async def _person(launches: Launches, server: Configuration, grant: Grant, kept:
     }
 
 
-async def _own_browser(request: Request, secret: str, person: dict[str, str]) -> str:
-    """A new secret for the browser that has signed in; what somebody else may have open there is closed."""
-    sessions = of(request).sessions
-    fresh = session.new_secret()
-    if person and await _was_mine(sessions, secret, person):
-        await sessions.move(secret, fresh)
+async def _own_browser(request: Request, attempt: Session, person: dict[str, str]) -> str:
+    """A new secret for the browser that has signed in; what somebody else may have open there is closed.
+
+    What was opened while this sign-in was on its way keeps its secret: its page may be on its way, too.
+    """
+    sessions, browsers = of(request).sessions, cookies.secrets_of(request)
+    fresh = cookies.new_secret()
+    if person and await _was_mine(sessions, browsers, person):
+        await sessions.move(browsers, fresh, attempt)
     else:
-        await close_browser(request, sessions, secret)
+        await close_browser(request, sessions)
     return fresh
 
 
-async def _was_mine(sessions: Sessions, secret: str, person: dict[str, str]) -> bool:
+async def _was_mine(sessions: Sessions, browsers: tuple[str, ...], person: dict[str, str]) -> bool:
     """Another issuer's sign-in (the caseload's) cannot be compared, and stays."""
-    others = [each.data["person"] for each in await sessions.of_browser(secret) if each.kind != ATTEMPT]
+    others = [each.data["person"] for each in await sessions.of_browser(browsers)]
     return all(other and (other["issuer"] != person["issuer"] or other["sub"] == person["sub"]) for other in others)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 import ssl
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -44,7 +46,7 @@ def serve(site: Path, overrides: Iterable[str], *, host: str, port: int, workers
     )
     logs.configure()
     logs.event("serving", host=host, port=port, workers=workers)
-    with _shared_metrics(workers):
+    with _shared_metrics(workers), _told_to_stop_is_done():
         uvicorn.run(
             f"{__name__}:worker",
             factory=True,
@@ -55,7 +57,7 @@ def serve(site: Path, overrides: Iterable[str], *, host: str, port: int, workers
             access_log=False,
             server_header=False,
             ws="none",
-            proxy_headers=False,  # whose request it is decides: nobody may say so
+            proxy_headers=False,  # who is believed stands in site.toml and nowhere else (app.py)
             timeout_graceful_shutdown=settings.time_limit_s,
             **tls,
         )
@@ -143,3 +145,13 @@ def _shared_metrics(workers: int) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="bhi-fhir-metrics-") as folder:
         os.environ[metrics.FOLDER] = folder
         yield
+
+
+@contextmanager
+def _told_to_stop_is_done() -> Iterator[None]:
+    """Status 0: uvicorn, once it has stopped gracefully, sends itself the signal again and would die of it (143)."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

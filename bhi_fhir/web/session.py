@@ -1,15 +1,15 @@
 """Who is signed in, on the server: in the ledger's database, sealed with the site's key, so that workers share it.
 
-The browser has one secret in a cookie. What it opens is a row each: a sign-in on its way, a launch (one patient of
-one EHR), the caseload. A row is found by a name of its own *and* the browser's secret, so that two patients in two
-tabs never mix, and an address alone opens nothing. What stands in the database opens nothing either: it has digests.
+The browser has a secret in a cookie (cookies.py). What it opens is a row each: a sign-in on its way, a launch (one
+patient of one EHR), the caseload. A row is found by a name of its own *and* the browser's secret, so that two patients
+in two tabs never mix, and an address alone opens nothing. What stands in the database opens nothing either: it has
+digests.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,35 +17,37 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from starlette.requests import Request
-from starlette.responses import Response
 
 from bhi_fhir.delivery import tables
 from bhi_fhir.delivery.ledger import Ledger
 from bhi_fhir.delivery.seal import Seal
 
-COOKIE = "__Host-bhi-fhir"
 LONGEST = timedelta(hours=9)
 """A shift: so long does a session live, however much it is used."""
-
-_SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 _sessions, _seen = tables.sessions, tables.seen
 
 
 @dataclass(frozen=True)
 class Session:
-    """One open row. `name` is what a page's address carries; `browser` the digest of the cookie's secret."""
+    """One open row. `name` is what a page's address carries; `browser` the digest of the cookie's secret.
+
+    `ends`: at the latest, so long after it was opened as every other.
+    """
 
     name: str
     kind: str
     browser: str
     data: dict[str, Any]
     key: str
+    ends: datetime
 
 
 class Sessions:
-    """One site's. Methods are short transactions in a thread. `idle`: how long an unused one of a kind stays."""
+    """One site's. Methods are short transactions in a thread. `idle`: how long an unused one of a kind stays.
+
+    `browsers`: the secrets of a browser.
+    """
 
     def __init__(self, ledger: Ledger, seal: Seal, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.engine, self._ledger = ledger.engine, ledger
@@ -66,26 +68,26 @@ class Sessions:
 
         def insert() -> None:
             with self._ledger.transaction() as db:
-                self._sweep(db)
                 db.execute(sa.insert(_sessions).values(row))
 
         await asyncio.to_thread(insert)
         return name
 
-    async def find(self, kind: str, name: str, browser: str, idle: timedelta) -> Session | None:
+    async def find(self, kind: str, name: str, browsers: tuple[str, ...], idle: timedelta) -> Session | None:
         """None for what is not there, is over, or is another browser's. Used, it lives on.
 
-        `name` "": the one of a kind of which a browser has no two.
+        `name` "": the one of a kind of which a browser has no two; the newest where it has.
         """
 
         def look() -> Session | None:
             with self._ledger.transaction() as db:
-                row = db.execute(sa.select(_sessions).where(self._mine(kind, name, browser))).first()
+                mine = sa.select(_sessions).where(self._mine(kind, name, browsers))
+                row = db.execute(mine.order_by(_sessions.c.ends.desc())).first()
                 if row is None:
                     return None
                 until = min(self._now() + idle, row.ends)
                 db.execute(sa.update(_sessions).where(_sessions.c.key == row.key).values(until=until))
-            return Session(name, kind, row.browser, self._seal.open(row.sealed), row.key)
+            return self._session(row, name)
 
         return await asyncio.to_thread(look)
 
@@ -98,7 +100,7 @@ class Sessions:
                 row = db.execute(sa.delete(_sessions).where(known).returning(_sessions)).first()
             if row is None or not secrets.compare_digest(row.browser, digest(browser)):
                 return None
-            return Session(name, kind, row.browser, self._seal.open(row.sealed), row.key)
+            return self._session(row, name)
 
         return await asyncio.to_thread(take)
 
@@ -130,34 +132,45 @@ class Sessions:
 
         await asyncio.to_thread(delete)
 
-    async def move(self, before: str, after: str) -> None:
-        """All that a browser has open is opened by another secret from now on."""
+    async def move(self, browsers: tuple[str, ...], after: str, than: Session) -> None:
+        """What a browser had open before that session is opened by another secret from now on."""
 
         def update() -> None:
             with self._ledger.transaction() as db:
-                mine = sa.and_(_sessions.c.browser == digest(before), _sessions.c.site == self._site)
-                db.execute(sa.update(_sessions).where(mine).values(browser=digest(after)))
+                older = sa.and_(self._of(browsers), _sessions.c.ends < than.ends)
+                db.execute(sa.update(_sessions).where(older).values(browser=digest(after)))
 
         await asyncio.to_thread(update)
 
-    async def of_browser(self, browser: str) -> list[Session]:
+    async def of_browser(self, browsers: tuple[str, ...]) -> list[Session]:
         """Everything that this browser has open, without its names, which only its pages know."""
 
         def read() -> list[Session]:
-            mine = sa.and_(_sessions.c.browser == digest(browser), _sessions.c.site == self._site)
             with self._ledger.transaction(read=True) as db:
-                rows = db.execute(sa.select(_sessions).where(mine, _sessions.c.until > self._now())).all()
-            return [Session("", row.kind, row.browser, self._seal.open(row.sealed), row.key) for row in rows]
+                mine = sa.select(_sessions).where(self._of(browsers), _sessions.c.until > self._now())
+                return [self._session(row) for row in db.execute(mine).all()]
 
-        return await asyncio.to_thread(read) if browser else []
+        return await asyncio.to_thread(read) if browsers else []
 
-    async def close_all(self, browser: str) -> None:
+    async def close_all(self, browsers: tuple[str, ...]) -> None:
         def delete() -> None:
             with self._ledger.transaction() as db:
-                mine = sa.and_(_sessions.c.browser == digest(browser), _sessions.c.site == self._site)
-                db.execute(sa.delete(_sessions).where(mine))
+                db.execute(sa.delete(_sessions).where(self._of(browsers)))
 
         await asyncio.to_thread(delete)
+
+    async def sweep(self) -> list[Session]:
+        """What nobody used for too long, or all day, is gone; of two workers who ask at once one gets it."""
+
+        def delete() -> list[sa.Row[Any]]:
+            over = sa.and_(_sessions.c.until < self._now(), _sessions.c.site == self._site)
+            with self._ledger.transaction() as db:
+                rows = list(db.execute(sa.delete(_sessions).where(over).returning(_sessions)))
+                # Of another site too, whose own service seems to run no more.
+                db.execute(sa.delete(_sessions).where(_sessions.c.ends < self._now()))
+            return rows
+
+        return [self._session(row) for row in await asyncio.to_thread(delete)]
 
     async def once(self, what: str, until: datetime) -> bool:
         """Whether it comes for the first time. `until`: when it would not count any more anyway."""
@@ -176,50 +189,20 @@ class Sessions:
 
         return await asyncio.to_thread(insert)
 
-    def _mine(self, kind: str, name: str, browser: str) -> sa.ColumnElement[bool]:
+    def _mine(self, kind: str, name: str, browsers: tuple[str, ...]) -> sa.ColumnElement[bool]:
         c = _sessions.c
-        named = c.key == self._key(kind, name) if name else sa.and_(c.kind == kind, c.site == self._site)
-        return sa.and_(named, c.browser == digest(browser), c.until > self._now(), c.ends > self._now())
+        named = c.key == self._key(kind, name) if name else c.kind == kind
+        return sa.and_(named, self._of(browsers), c.until > self._now(), c.ends > self._now())
+
+    def _of(self, browsers: tuple[str, ...]) -> sa.ColumnElement[bool]:
+        return sa.and_(_sessions.c.browser.in_([digest(each) for each in browsers]), _sessions.c.site == self._site)
+
+    def _session(self, row: sa.Row[Any], name: str = "") -> Session:
+        return Session(name, row.kind, row.browser, self._seal.open(row.sealed), row.key, row.ends)
 
     def _key(self, kind: str, name: str) -> str:
         return digest(f"{self._site}\n{kind}\n{name}")
 
-    def _sweep(self, db: sa.Connection) -> None:
-        db.execute(sa.delete(_sessions).where(_sessions.c.until < self._now()))
-
 
 def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-# -- the browser's secret ----------------------------------------------------------------------------
-
-
-def secret_of(request: Request) -> str:
-    """ "" for what is none of ours: it is written back into a header, and a quoted cookie may hold anything."""
-    said = request.cookies.get(COOKIE, "")
-    return said if _SECRET.fullmatch(said) else ""
-
-
-def new_secret() -> str:
-    return secrets.token_urlsafe(32)
-
-
-def set_secret(request: Request, response: Response, secret: str) -> None:
-    """For this browser session. In a frame the cookie is the frame's own, apart for each EHR that frames us."""
-    response.headers.append("set-cookie", f"{COOKIE}={secret}; Path=/; Secure; HttpOnly; {_site_rule(request)}")
-
-
-def drop_secret(request: Request, response: Response) -> None:
-    response.headers.append("set-cookie", f"{COOKIE}=; Path=/; Max-Age=0; Secure; HttpOnly; {_site_rule(request)}")
-
-
-def _site_rule(request: Request) -> str:
-    if not request.app.state.service.site.smart.frame_ancestors:
-        return "SameSite=Lax"  # nobody frames us
-    match request.headers.get("sec-fetch-dest", ""):
-        case "iframe" | "frame":
-            return "SameSite=None; Partitioned"
-        case "document":
-            return "SameSite=Lax"
-    return "SameSite=None"  # an older browser within an EHR does not say where it is shown

@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from bhi_fhir.errors import ServerError, SiteError
 from bhi_fhir.settings import Site
-from bhi_fhir.web import logs, session
+from bhi_fhir.web import cookies, logs
 from bhi_fhir.web.oauth_client import Attempt, Client, Configuration, SignInRefused
 from bhi_fhir.web.pages.shown import told
 from bhi_fhir.web.rates import Rates
@@ -55,19 +55,28 @@ async def begin(
 ) -> Response:
     """The way to the authorization server. `kept`: what must be known when the browser comes back."""
     attempt = Attempt.new()
-    secret = session.secret_of(request) or session.new_secret()
+    secret = cookies.new_secret()
     kept = {**kept, "nonce": attempt.nonce, "verifier": attempt.verifier}
     await sessions.open(ATTEMPT, secret, kept, _LASTS, name=attempt.state)
     answer = RedirectResponse(client.authorize_url(server, attempt, scope, **more), 302)
-    session.set_secret(request, answer, secret)
+    cookies.set_begun(request, answer, attempt.state, secret, _LASTS)
     return answer
 
 
 async def begun(request: Request, sessions: Sessions, mark: str) -> Session | None:
     """The sign-in that this browser began, once; None for another's, or one without `mark` in what it kept."""
-    secret, state = session.secret_of(request), request.query_params.get("state", "")
-    attempt = await sessions.take(ATTEMPT, state, secret) if state and secret else None
+    state = request.query_params.get("state", "")
+    secret = cookies.secret_of(request, state)
+    attempt = await sessions.take(ATTEMPT, state, secret) if secret else None
     return attempt if attempt is not None and mark in attempt.data else None
+
+
+async def ended(request: Request, sessions: Sessions, answer: Response, secret: str) -> None:
+    """The browser that has signed in gets this secret, and loses those that open nothing any more."""
+    cookies.set_open(request, answer, secret)
+    cookies.drop_begun(request, answer, request.query_params["state"])
+    opened = await sessions.of_browser(cookies.secrets_of(request))
+    cookies.drop_all_but(request, answer, (each.browser for each in opened))
 
 
 @dataclass(frozen=True)
@@ -96,10 +105,11 @@ def goodbye(found: Session | None) -> dict[str, Any]:
     return {"title": "Signed out" if found else "Nobody is signed in here", "closed": found is not None}
 
 
-async def close_browser(request: Request, sessions: Sessions, secret: str) -> None:
-    """All that a browser has open is closed, and its tokens are given back."""
-    opened = await sessions.of_browser(secret)
-    await sessions.close_all(secret)
+async def close_browser(request: Request, sessions: Sessions) -> None:
+    """All that a browser has open is closed, and its tokens are given back. A sign-in on its way is nobody's yet."""
+    browsers = cookies.secrets_of(request)
+    opened = await sessions.of_browser(browsers)
+    await sessions.close_all(browsers)
     launches = request.app.state.launches
     if launches is not None:
         await asyncio.gather(*(revoked(launches.client, each.data) for each in opened if each.kind == LAUNCH))

@@ -61,15 +61,19 @@ class PublicKeys:
         """None where the issuer publishes no such key. Raises Unreachable if its keys cannot be had."""
         if self._fresh() and (key := self._pick(kid)):
             return key
-        if self._fetching is None and self._clock() - self._tried >= AGAIN_S:
-            self._tried = self._clock()
-            self._fetching = asyncio.create_task(self._renew())
+        self.fetch()
         if self._fetching is not None:
             # Whoever cannot wait goes; the keys come all the same, for the next one.
             await asyncio.shield(self._fetching)
         if not self._fresh():
             raise self._not_had()
         return self._pick(kid)
+
+    def fetch(self) -> None:
+        """Begins to fetch them anew beside whatever else runs, unless that was tried a moment ago."""
+        if self._fetching is None and self._clock() - self._tried >= AGAIN_S:
+            self._tried = self._clock()
+            self._fetching = asyncio.create_task(self._renew())
 
     async def _renew(self) -> None:
         try:

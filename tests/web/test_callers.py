@@ -256,6 +256,24 @@ certificate = "CN=engine"
         assert ask(client, **{"x-client-subject": "CN=engine", "x-forwarded-for": "192.0.2.7"}).status_code == 401
 
 
+@pytest.mark.parametrize(("tells", "status"), [("127.0.0.1", 400), ("192.0.2.7", 401)])
+def test_who_tells_the_certificate_is_who_connects_and_not_who_is_forwarded(
+    tmp_path: Path, tells: str, status: int
+) -> None:
+    extra = f"""
+[serve]
+forwarded_proxies = ["127.0.0.1"]
+certificate_header = "X-Client-Subject"
+certificate_proxies = ["{tells}"]
+[serve.callers.proxied]
+scope = "system/*.rs"
+certificate = "CN=engine"
+"""
+    with served(tmp_path, extra, is_open=False) as client:
+        answer = ask(client, **{"x-client-subject": "CN=engine", "x-forwarded-for": "192.0.2.7"})
+        assert answer.status_code == status
+
+
 def test_who_calls_too_often_waits_and_the_others_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = "another-api-key-of-more-than-thirty-two-characters"
     monkeypatch.setenv("KEY_A", sha256(API_KEY.encode()).hexdigest())
@@ -367,6 +385,9 @@ def test_an_open_service_answers_only_to_the_name_of_this_machine(tmp_path: Path
         ('[serve.callers.a]\ncertificate = "CN=a"', "certificate_header"),
         ('[serve.callers.a]\ncertificate = "*"', "client_ca"),
         ('[serve]\ncertificate_proxies = ["proxy.example"]', "certificate_proxies"),
+        ('[serve]\nforwarded_proxies = ["proxy.example"]', "forwarded_proxies"),
+        ('[serve]\nforwarded_proxies = ["*"]', "forwarded_proxies"),
+        ('[serve]\nforwarded_proxies = ["10.0.0.1/8"]', "forwarded_proxies"),
     ],
 )
 def test_what_cannot_be_used_is_said_by_its_key(tmp_path: Path, extra: str, named: str) -> None:

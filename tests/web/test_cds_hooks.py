@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ import pytest
 from hospital import Hospital
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey
-from served import published, running, served
+from served import free_port, published, running, served
 
 from bhi_fhir.web.app import create_app
 from bhi_fhir.web.service import Service
@@ -78,7 +80,7 @@ def cdss(fhir_server: str, jwks: str, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def answered(cdss: Cdss) -> None:
-    """The first call fetches the EHR's keys and opens the ledger: on a busy machine it comes too late for its card."""
+    """The first call may come before the EHR's keys, and opens the ledger: on a busy machine its card is too late."""
     for _ in range(5):
         if cdss.ask("Patient/somebody-else").status_code == 200:
             return
@@ -149,8 +151,6 @@ def test_what_takes_too_long_is_not_waited_for(cdss: Cdss, monkeypatch: pytest.M
 def test_keys_that_come_slowly_are_not_waited_for_either(
     cdss: Cdss, monkeypatch: pytest.MonkeyPatch, fhir_server: str
 ) -> None:
-    import asyncio
-
     from bhi_fhir.web.tokens import PublicKeys
 
     real = PublicKeys._fetch
@@ -168,6 +168,36 @@ def test_keys_that_come_slowly_are_not_waited_for_either(
         assert time.perf_counter() - began < 2
         time.sleep(3)
         answered(late)
+
+
+def test_the_keys_are_fetched_before_the_first_call_and_nobody_waits_for_them_at_the_start(
+    cdss: Cdss, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bhi_fhir.web.tokens import PublicKeys
+
+    real, go_on, done = PublicKeys._fetch, threading.Event(), threading.Event()
+
+    async def slow(self: PublicKeys) -> Any:
+        await asyncio.to_thread(go_on.wait, 20)
+        keys = await real(self)
+        done.set()
+        return keys
+
+    monkeypatch.setattr(PublicKeys, "_fetch", slow)
+    with running(create_app(cdss.hospital.folder, is_open=True)) as client:
+        assert client.get("/healthz").status_code == 200
+        go_on.set()
+        assert done.wait(20)
+        answered(Cdss(client, cdss.hospital))
+
+
+def test_an_ehr_whose_keys_cannot_be_had_does_not_keep_it_from_starting(cdss: Cdss, tmp_path: Path) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}/jwks.json"
+    extra = f'[serve]\npublic_url = "{PUBLIC}"\n[[cds.clients]]\niss = "{ISSUER}"\njwks_url = "{nobody}"\n'
+    with served(tmp_path / "site", extra) as client:
+        assert client.get("/healthz").status_code == 200
+        answer = Cdss(client, cdss.hospital).ask("Patient/somebody-else")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
 
 
 def test_a_record_that_could_not_be_read_is_said_to_be_unknown(cdss: Cdss, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from inside import CSRF, IDLE, PERSON, Inside, inside, launch_of
 from make_examples import MONTH
 
+from bhi_fhir.web.cookies import COOKIE, named, new_secret
 from bhi_fhir.web.oauth_client import Client, Configuration
-from bhi_fhir.web.session import COOKIE, new_secret
 
 pytestmark = pytest.mark.server
 
@@ -201,7 +201,7 @@ def test_whoever_signs_out_of_the_list_leaves_nothing_open_and_no_token(
         given_back.append(data["access"])
 
     monkeypatch.setattr("bhi_fhir.web.signing_in.revoked", revoked)
-    cookie = {"cookie": f"{COOKIE}={secret}"}
+    cookie = {"cookie": f"{named(secret)}={secret}"}
     assert within.http.get(f"/patient?at={launch}", headers=cookie).status_code == 200
     answer = within.http.post("/caseload/logout", data={"csrf": CSRF}, headers=cookie)
     assert (answer.status_code, "Max-Age=0" in answer.headers["set-cookie"]) == (200, True)
@@ -231,10 +231,14 @@ def test_a_cookie_that_is_none_of_ours_is_not_written_back(
         return Configuration(authorization_endpoint="https://login.example.org/a", token_endpoint="https://x.example")
 
     monkeypatch.setattr(Client, "server", answered)
-    cookie = [(b"cookie", f"{COOKIE}={said}".encode("latin-1"))]
+    names = [f"{COOKIE}{middle}{n:012x}" for middle in ("-", "-in-") for n in range(30)]
+    cookie = [(b"cookie", "; ".join(f"{name}={said}" for name in names).encode("latin-1"))]
     for path in ("/launch", "/caseload/login"):
         answer = within.http.get(path, headers=cookie)
-        (given,) = answer.headers.get_list("set-cookie")
+        given, *dropped = answer.headers.get_list("set-cookie")
         assert answer.status_code == 302
-        assert re.match(rf"{COOKIE}=[A-Za-z0-9_-]{{43}}; Path=/; Secure; HttpOnly; SameSite=", given)
-        assert not {"x-injected", "domain"} & {*answer.headers.keys(), *given.lower().replace("=", " ").split()}
+        name, rest = rf"{COOKIE}-in-[0-9a-f]{{12}}", "; Secure; HttpOnly; SameSite="
+        assert re.match(rf"{name}=[A-Za-z0-9_-]{{43}}; Path=/; Max-Age=600{rest}", given)
+        assert all(re.match(rf"{name}=; Path=/; Max-Age=0{rest}", each) for each in dropped)
+        words = " ".join([given, *dropped]).lower().replace("=", " ").split()
+        assert not {"x-injected", "domain"} & {*answer.headers.keys(), *words}

@@ -8,8 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,20 +62,40 @@ def _wait(client: httpx.Client, running: subprocess.Popen[bytes], log: Path) -> 
     raise AssertionError(log.read_text())
 
 
-def evaluate(client: httpx.Client, record: bytes = RECORD) -> httpx.Response:
+def evaluate(client: httpx.Client, record: bytes | Iterator[bytes] = RECORD) -> httpx.Response:
     headers = {"content-type": "application/fhir+json"}
     return client.post(f"/fhir/$evaluate-bhi?month={MONTH}", content=record, headers=headers)
 
 
-def test_it_starts_answers_and_stops_when_it_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_it_starts_answers_and_is_done_when_it_is_told_to_stop(tmp_path: Path, told: signal.Signals) -> None:
     with process(site(tmp_path / "site"), "--open") as (client, running, log):
         assert evaluate(client).status_code == 200
-        running.send_signal(signal.SIGTERM)
-        assert running.wait(20) in (0, -signal.SIGTERM)
+        running.send_signal(told)
+        assert running.wait(20) == 0
         lines = [json.loads(line) for line in log.read_text().splitlines()]
     (request,) = [line for line in lines if line["event"] == "request"]
     assert {"route", "status", "ms", "request_id"} <= request.keys()
     assert request["route"] == "/fhir/$evaluate-bhi"
+
+
+def test_what_has_begun_is_answered_before_it_stops(tmp_path: Path) -> None:
+    with process(site(tmp_path / "site"), "--open") as (client, running, log), ThreadPoolExecutor(1) as aside:
+        halfway = threading.Event()
+
+        def slowly() -> Iterator[bytes]:
+            yield RECORD[:100]
+            halfway.set()
+            time.sleep(1)
+            yield RECORD[100:]
+
+        asked = aside.submit(evaluate, client, slowly())
+        assert halfway.wait(20)
+        time.sleep(0.2)  # until the service has read that
+        running.send_signal(signal.SIGTERM)
+        assert asked.result(30).status_code == 200
+        assert running.wait(20) == 0
+        assert "Traceback" not in log.read_text()
 
 
 def test_logs_metrics_and_errors_hold_nothing_of_a_patient(tmp_path: Path) -> None:
@@ -101,7 +123,7 @@ def test_several_workers_count_together(tmp_path: Path) -> None:
         }
         assert counts == {"10.0"}
         running.send_signal(signal.SIGTERM)
-        assert running.wait(30) in (0, -signal.SIGTERM)
+        assert running.wait(30) == 0
 
 
 def test_what_uvicorn_says_can_be_read_and_a_worker_that_died_is_said(tmp_path: Path) -> None:
@@ -142,6 +164,21 @@ def test_several_workers_keep_one_rate_together(tmp_path: Path) -> None:
         statuses = [httpx.post(f"{client.base_url}/fhir/$evaluate-bhi", trust_env=False).status_code for _ in range(40)]
     assert statuses.count(429) >= 40 - 10 - 3  # the bucket, and what comes in while they are asked
     assert statuses[:8] == [415] * 8
+
+
+def test_uvicorn_believes_no_proxy_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    monkeypatch.setenv("TEST_KEY", "0" * 64)
+    extra = (
+        '[serve]\npublic_url = "https://bhi.example.org"\nlaunches_per_minute = 2\n'
+        '[serve.callers.test]\nkey_env = "TEST_KEY"\n[smart]\nclient_id = "bhi-fhir"\n'
+    )
+    with process(site(tmp_path / "site", extra, "http://127.0.0.1:9/fhir")) as (client, _, _log):
+        asked = [
+            client.get("/launch?iss=https://evil.example&launch=x", headers={"x-forwarded-for": f"192.0.2.{n}"})
+            for n in range(2)
+        ]
+    assert [answer.status_code for answer in asked] == [403, 429]
 
 
 @pytest.mark.parametrize(

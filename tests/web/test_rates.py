@@ -113,6 +113,44 @@ client_id = "bhi-fhir"
 """
 
 
+def statuses(folder: Path, *forwarded: str) -> list[int]:
+    """Of a launch that comes with each of these X-Forwarded-For."""
+    with running(create_app(folder)) as client:
+        asked = [client.get("/launch?iss=https://evil.example&launch=x", headers=said(each)) for each in forwarded]
+        return [answer.status_code for answer in asked]
+
+
+def said(address: str) -> dict[str, str]:
+    return {"x-forwarded-for": address, "forwarded": f"for={address}", "x-real-ip": address}
+
+
+def test_without_a_word_on_proxies_nobody_tells_another_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_KEY", "0" * 64)
+    folder = site(tmp_path / "site", LAUNCH, "http://127.0.0.1:9/fhir")
+    assert statuses(folder, *(f"192.0.2.{n}" for n in range(5))) == [403] * 3 + [429] * 2
+
+
+@pytest.mark.parametrize("proxies", ['["127.0.0.1"]', '["10.0.0.0/8", "127.0.0.0/8"]'])
+def test_behind_a_proxy_that_is_named_each_address_is_counted_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxies: str
+) -> None:
+    monkeypatch.setenv("TEST_KEY", "0" * 64)
+    behind = LAUNCH.replace("[serve]", f"[serve]\nforwarded_proxies = {proxies}")
+    folder = site(tmp_path / "site", behind, "http://127.0.0.1:9/fhir")
+    assert statuses(folder, *(f"192.0.2.{n}" for n in range(5))) == [403] * 5
+    # What stands before the address that the proxy has added, the caller has made up.
+    assert statuses(folder, *(f"198.51.100.{n}, 203.0.113.9" for n in range(5))) == [403] * 3 + [429] * 2
+
+
+def test_another_proxy_than_those_named_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_KEY", "0" * 64)
+    behind = LAUNCH.replace("[serve]", '[serve]\nforwarded_proxies = ["10.0.0.7"]')
+    folder = site(tmp_path / "site", behind, "http://127.0.0.1:9/fhir")
+    assert statuses(folder, *(f"192.0.2.{n}" for n in range(5))) == [403] * 3 + [429] * 2
+
+
 def test_sign_ins_from_one_address_are_counted_before_anybody_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

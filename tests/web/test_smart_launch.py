@@ -148,7 +148,7 @@ def test_within_the_ehrs_frame_the_page_keeps_its_session(tab: Any, clinic_: Cli
     frame.locator("nav a[rel=prev]").click()
     frame.get_by_text("99492 × 1: supported").wait_for()
     shot(tab, "frame")
-    (cookie,) = [c for c in tab.context.cookies() if c["name"] == "__Host-bhi-fhir"]
+    (cookie,) = [c for c in tab.context.cookies() if c["name"].startswith("__Host-bhi-fhir-")]
     assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, True, "None", "/")
     assert "localhost" in str(cookie.get("partitionKey"))
 
@@ -298,21 +298,44 @@ def test_a_renewed_token_for_another_patient_ends_the_page(tab: Any, clinic_: Cl
 
 
 def test_signing_in_gives_the_browser_another_secret(tab: Any, clinic_: Clinic) -> None:
-    def secret() -> str:
-        (found,) = [c["value"] for c in tab.context.cookies(clinic_.url) if c["name"] == "__Host-bhi-fhir"]
-        return str(found)
+    def cookies() -> list[dict[str, Any]]:
+        found = [c for c in tab.context.cookies(clinic_.url) if c["name"].startswith("__Host-bhi-fhir-")]
+        return [{"name": c["name"], "value": c["value"], "url": clinic_.url, "secure": True} for c in found]
 
     begun(tab, clinic_)
-    before = secret()
+    before = cookies()
+    tab.context.clear_cookies(name=before[0]["name"])
     launched(tab, clinic_)
-    first, page = secret(), tab.url
-    assert first != before
+    first, page = cookies(), tab.url
+    assert len(first) == 1
+    assert first[0]["value"] != before[0]["value"]
     launched(tab, clinic_)
-    assert secret() != first
+    assert len(cookies()) == 1
+    assert cookies()[0]["value"] != first[0]["value"]
     assert tab.goto(page).status == 200  # what the same person has open stays so
     with stranger(tab) as other:
-        other.context.add_cookies([{"name": "__Host-bhi-fhir", "value": first, "url": clinic_.url, "secure": True}])
+        other.context.add_cookies([*before, *first])
         assert other.goto(page).status == 401
+
+
+def test_two_first_launches_at_the_same_moment_open_a_page_each(tab: Any, clinic_: Clinic) -> None:
+    tab.goto(f"{clinic_.url}/pages/page.css")  # gives no cookie
+    tab.evaluate("to => { window.open(to); window.open(to) }", f"/launch?iss={clinic_.ehr.fhir}&launch=abc")
+    while len(tab.context.pages) < 3:
+        tab.wait_for_timeout(100)
+    _, one, two = tab.context.pages
+    for each in (one, two):
+        each.locator("input[name=login]").wait_for()  # both have begun
+    assert len([c for c in tab.context.cookies(clinic_.url) if "bhi-fhir-in-" in c["name"]]) == 2
+    sign_in(one, user(clinic_))
+    one.wait_for_url("**/patient?at=*")
+    clinic_.ehr.say(patient=clinic_.rosa.split("/")[1])
+    sign_in(two, user(clinic_))
+    two.wait_for_url("**/patient?at=*")
+    one.reload()
+    assert "Maria" in one.inner_text(".banner")
+    assert "Rosa" in two.inner_text(".banner")
+    assert not [c for c in tab.context.cookies(clinic_.url) if "bhi-fhir-in-" in c["name"]]
 
 
 def test_an_answer_of_another_server_than_was_asked_is_not_redeemed(tab: Any, clinic_: Clinic) -> None:
