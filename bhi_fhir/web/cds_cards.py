@@ -16,7 +16,9 @@ from bhi_fhir.web.pages.rows import Row, row
 _LONGEST = 139
 """CDS Hooks 2.0: a summary is shorter than 140 characters."""
 _SOON = timedelta(days=7)
+"""Ours, no rule of CMS: what is missing warns while a week is left in which it can still be done."""
 _STALE = timedelta(days=3)
+"""Ours too: where nothing runs at the weekend, Friday's record is not late on Monday."""
 
 Json = dict[str, Any]
 
@@ -45,7 +47,7 @@ def card(board: Board, kept: Kept) -> Json:
     detail = [_missing(each), _days(days), f"As the record was on {as_of:%Y-%m-%d %H:%M}; later entries are not in it."]
     late = board.today - as_of.date() > _STALE
     if late:
-        detail.append("**That is more than three days ago: the nightly run may have stopped.**")
+        detail.append(f"**That is more than {_STALE.days} days ago: the nightly run may have stopped.**")
     urgent = each.status != "billable" and timedelta(days=days) <= _SOON
     return _card(
         board, _summary(each, decision), " ".join(filter(None, detail)), "warning" if urgent or late else "info"

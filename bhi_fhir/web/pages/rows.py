@@ -29,7 +29,9 @@ SORTS = ("status", "minutes", "missing", "elements", "review", "contact", "impro
 FROM_THE_TOP = frozenset({"minutes", "elements", "review", "contact", "improving"})
 """What begins with the most of it."""
 _TO_IMPROVE = timedelta(weeks=8)
-"""So long a treatment has before a score that has not fallen enough is called not improving."""
+"""So long a treatment has before a score that has not fallen enough is called not improving. No rule of CMS: who does
+not respond is due for psychiatric consultation in weeks 8 to 12 (Psychiatric Services appi.ps.201400577).
+"""
 _ORDER = {FAILED: 0, "needs-review": 1, "nothing": 2, "charged": 3, "billable": 4}
 
 
