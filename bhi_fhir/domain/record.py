@@ -123,11 +123,12 @@ class Activity(Value, frozen=True):
 class Visit(Value, frozen=True):
     """A visit that opens BHI, or may: finished, with a code of such visits, or one that no map can place.
 
-    `groups`: see mappings/base/initiating-visits; "unplaced" where it may be of any.
+    `groups`: see mappings/base/initiating-visit*; "unplaced" where it may be of any. `codes`: all that it carries.
     """
 
     ref: str
     groups: frozenset[str]
+    codes: frozenset[str]
     people: frozenset[str]
     when: Moment | None
 

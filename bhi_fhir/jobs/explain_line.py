@@ -50,7 +50,6 @@ _TOLD_APART = _TEAM | {
     "eligible-condition",
 }
 _CLASSES = {
-    "90791": "a psychiatric diagnostic evaluation (90791)",
     "initiating-visit-psychiatric": "a psychiatric diagnostic evaluation",
     "initiating-visit": "with a code that qualifies",
     "initiating-visit-undecided": "with a code that may qualify",
@@ -272,14 +271,16 @@ def _visit(told: Told, candidate: Candidate) -> str:
     found = _met(candidate, "initiating-visit")
     mine = {v.ref: v for v in told.chart.visits if found and v.ref in found.evidence}
     said = [
-        f"on {day(v.when, told.zone)} with {' and '.join(sorted(v.people)) or 'nobody named'}, {_class(v)} ({ref})"
+        f"on {day(v.when, told.zone)} with {' and '.join(sorted(v.people)) or 'nobody named'}, {_kind(told, v)} ({ref})"
         for ref, v in sorted(mine.items())
     ]
     return sentence("; ".join(said)) if said else ""
 
 
-def _class(visit: Visit) -> str:
-    return next((said for group, said in _CLASSES.items() if group in visit.groups), "with a code that may qualify")
+def _kind(told: Told, visit: Visit) -> str:
+    said = next((said for group, said in _CLASSES.items() if group in visit.groups), "with a code that may qualify")
+    named = visit.codes & {opens for code in told.rules.codes.values() for opens in code.opened_by}
+    return f"{said} ({' and '.join(sorted(named))})" if named else said
 
 
 def _episode(told: Told, candidate: Candidate) -> str:

@@ -19,7 +19,7 @@ def tiers(told: Told) -> tuple[NextTier, ...]:
 
 
 def _is_timed_cocm(code: Code) -> bool:
-    return code.program == Program.COCM and not code.apcm_bases
+    return code.program == Program.COCM and code.role != "apcm"
 
 
 def _of_one(told: Told, candidate: Candidate) -> list[tuple[int, str]]:
@@ -30,7 +30,7 @@ def _of_cocm(told: Told, done: int) -> list[tuple[int, str]]:
     """The short month and the month's base code; where the base is reached, the next unit of its add-on."""
     bases = [c for c in told.decision.candidates if _is_of_this_month(told, told.code(c))]
     found = [tier for base in bases for tier in _of_one(told, base)]
-    reached = [told.code(c) for c in bases if told.code(c).episode_month and _of_one(told, c)[0][0] <= done]
+    reached = [told.code(c) for c in bases if told.code(c).role == "base" and _of_one(told, c)[0][0] <= done]
     return found + [tier for base in reached for tier in _next_unit(told, base, done)]
 
 

@@ -50,6 +50,7 @@ class _Meaning(Value, frozen=True):
     billing_codes: frozenset[str]
     visits: frozenset[str]
     """Of the groups of visits that may open BHI."""
+    codes: frozenset[str]
 
 
 def _meaning(concepts: Iterable[CodeableConcept | None], reading: Reading) -> _Meaning:
@@ -63,11 +64,9 @@ def _read_meaning(coded: Codings, reading: Reading) -> _Meaning:
     other = terms.holds("other-service", *concepts)
     codes = frozenset(code for _, code in terms.codes(*concepts))
     visits = {name for name in _VISITS if terms.holds(name, *concepts)}
-    if "initiating-visit-psychiatric" in visits and "90791" in codes:
-        visits.add("90791")
     unplaced = not kinds and (hint or not is_placed(concepts, reading))
     billed = codes if other else frozenset[str]()
-    return _Meaning(kinds, bool(kinds or unplaced), other, billed, _ANY_VISIT if unplaced else frozenset(visits))
+    return _Meaning(kinds, bool(kinds or unplaced), other, billed, _ANY_VISIT if unplaced else frozenset(visits), codes)
 
 
 @dataclass(slots=True)
@@ -115,7 +114,7 @@ def _encounter(found: Work, key: str, row: Encounter, logs: dict[str, timedelta 
             )
         )
     if visits := _visits(billed, row.status):
-        found.visits.append(Visit(key, visits, people, reading.clock.period(row.period).start))
+        found.visits.append(Visit(key, visits, billed.codes, people, reading.clock.period(row.period).start))
     if row.status == "finished" and billed.is_other:
         when, duration, _ = encounter_time(key, row, {}, reading)
         found.other_services += _other(key, people, when, duration)
@@ -148,7 +147,7 @@ def _procedure(found: Work, key: str, row: Procedure, reading: Reading) -> None:
         )
     if visits := _visits(meaning, row.status):
         when = reading.clock.moment(row.performed_date_time) or reading.clock.period(row.performed_period).start
-        found.visits.append(Visit(key, visits, people, when))
+        found.visits.append(Visit(key, visits, meaning.codes, people, when))
     if row.status == "completed" and meaning.is_other:
         when, duration, _ = procedure_time(row, reading)
         found.other_services += _other(key, people, when, duration)

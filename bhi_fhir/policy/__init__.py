@@ -5,6 +5,6 @@ re-read its source; a later month is shown but not drafted.
 """
 
 from bhi_fhir.policy.loader import policy, rules_of
-from bhi_fhir.policy.model import Code, Policy, Rules, Switches, Threshold
+from bhi_fhir.policy.model import ROLES, Code, Policy, Rules, Switches, Threshold
 
-__all__ = ["Code", "Policy", "Rules", "Switches", "Threshold", "policy", "rules_of"]
+__all__ = ["ROLES", "Code", "Policy", "Rules", "Switches", "Threshold", "policy", "rules_of"]

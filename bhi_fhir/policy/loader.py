@@ -18,6 +18,7 @@ from bhi_fhir.domain.value import replace
 from bhi_fhir.errors import PolicyError
 from bhi_fhir.policy.model import (
     FOREVER,
+    ROLES,
     Code,
     Dated,
     Parameter,
@@ -77,8 +78,9 @@ _CODE_KEYS: Keys = {
     "billers": texts, "block": texts, "review": texts, "excludes": texts,
 }  # fmt: skip
 _CODE_OPTIONAL: Keys = {
-    "program": text, "time_of": text, "episode_month": text, "adds_to": texts, "apcm_bases": texts,
-    "activity": texts, "drafted": _yes_no, "valid_to": _day, "minutes": tables,
+    "program": text, "siblings": text, "role": text, "fallback_for": text, "opened_by": texts, "time_of": text,
+    "episode_month": text, "adds_to": texts, "apcm_bases": texts, "activity": texts, "drafted": _yes_no,
+    "valid_to": _day, "minutes": tables,
 }  # fmt: skip
 _MINUTES_KEYS: Keys = {"from": _day, "full": _whole, "rule": text, "cite": text}
 _MINUTES_OPTIONAL: Keys = {"through": _whole, "switch": text}
@@ -88,9 +90,16 @@ _PARAMETER_KEYS: Keys = {
 _VALUE_KEYS: Keys = {"from": _day, "value": _whole, "cite": text}
 _SWITCH_KEYS: Keys = {"letter": text, "default": _anything, "readings": _readings}
 _SWITCH_OPTIONAL: Keys = {"choices": _list, "minimum": _whole}
+_BY_SWITCH: dict[str, Callable[[int, Reading], bool]] = {
+    "switch": lambda full, switch: full in switch.choices,
+    "any-work": lambda _, switch: type(switch.default) is bool,
+}
+"""Rules that a switch decides, and whether it can."""
 _RULES = {"midpoint", "switch", "any-work", "band", "full", "strict-or-midpoint", "each-strict-or-midpoint"}
 _WORDS = {
     "program": {"cocm", "general-bhi"},
+    "role": set(ROLES),
+    "fallback_for": {"cocm", "general-bhi"},
     "time_of": {"care-manager", "clinical-staff", "billing-practitioner", "performer"},
     "episode_month": {"initial", "later"},
 }
@@ -114,16 +123,30 @@ def load(home: Path) -> Policy:
             for other in sorted(set(others) - known):
                 raise PolicyError(f"{code.file}: {key} names {other}, which no file describes")
     _same_billers({code.code: code for code, _ in codes})
+    _siblings_fit([code for code, _ in codes])
     parameters = tuple(_parameter(file) for file in sorted((home / "parameters").glob("*.toml")))
     return Policy(codes, parameters, requirements, switches)
 
 
 def _same_billers(codes: dict[str, Code]) -> None:
-    """An add-on is billed by whoever bills its base."""
+    """An add-on is billed by whoever bills its base, which is a sibling."""
     for code in codes.values():
         for base in code.adds_to:
             if codes[base].billers != code.billers:
                 raise PolicyError(f"{code.file}: billers must be those of {base}, to which it adds")
+            if codes[base].siblings != code.siblings:
+                raise PolicyError(f"{code.file}: siblings must be those of {base}, to which it adds")
+
+
+def _siblings_fit(codes: list[Code]) -> None:
+    """Whoever has siblings has a base code among them, of the same program and the same people's time."""
+    bases = {code.siblings: code for code in codes if code.role == "base"}
+    for code in codes:
+        base = bases.get(code.siblings, None if code.siblings else code)
+        if base is None:
+            raise PolicyError(f"{code.file}: siblings names {code.siblings}, of which no code is the base")
+        if (base.program, base.time_of) != (code.program, code.time_of):
+            raise PolicyError(f"{code.file}: siblings have program and time_of in common, and {base.code} has others")
 
 
 @cache
@@ -197,6 +220,7 @@ def _code(
     for key, words in _WORDS.items():
         if key in table and table[key] not in words:
             raise PolicyError(f"{shown(file)}: {key} is not one of {', '.join(sorted(words))}")
+    _has_its_role(file, table)
     thresholds = _thresholds(file, table.get("minutes", []), switches)
     start = _first(file, "valid_from", table["valid_from"])
     if thresholds and thresholds[0][0] > start:
@@ -210,6 +234,10 @@ def _code(
         cite=table["cite"],
         source=table["source"],
         program=table.get("program", ""),
+        siblings=table.get("siblings", ""),
+        role=table.get("role", ""),
+        fallback_for=table.get("fallback_for", ""),
+        opened_by=frozenset(table.get("opened_by", ())),
         time_of=table.get("time_of", ""),
         episode_month=table.get("episode_month", ""),
         adds_to=tuple(table.get("adds_to", ())),
@@ -228,6 +256,17 @@ def _code(
     return code, thresholds
 
 
+def _has_its_role(file: Path, table: dict[str, Any]) -> None:
+    """A monthly code says whose sibling it is and which one, and has what belongs to that."""
+    monthly = "program" in table and table.get("drafted", True)
+    for key in ("siblings", "role"):
+        if (key in table) != monthly:
+            raise PolicyError(f"{shown(file)}: {key} must stand in a monthly code that is drafted, and in no other")
+    for role, key in (("add-on", "adds_to"), ("apcm", "apcm_bases")):
+        if monthly and (table["role"] == role) != bool(table.get(key)):
+            raise PolicyError(f"{shown(file)}: {key} must stand where the role is {role}, and nowhere else")
+
+
 def _thresholds(
     file: Path, entries: list[dict[str, Any]], switches: dict[str, Reading]
 ) -> tuple[tuple[int, Threshold], ...]:
@@ -241,9 +280,9 @@ def _thresholds(
         if ("through" in table) and (table["rule"] != "band" or table["through"] < table["full"]):
             raise PolicyError(f"{shown(file)}: minutes.through ends a band, and not before it begins")
         switch = table.get("switch", "")
-        if (table["rule"] == "switch") != (switch in switches):
-            raise PolicyError(f"{shown(file)}: minutes.switch must name a switch if, and only if, the rule is one")
-        if switch and table["full"] not in switches[switch].choices:
+        if (table["rule"] in _BY_SWITCH) != (switch in switches):
+            raise PolicyError(f"{shown(file)}: minutes.switch must name a switch if, and only if, the rule goes by one")
+        if switch and not _BY_SWITCH[table["rule"]](table["full"], switches[switch]):
             raise PolicyError(f"{shown(file)}: minutes.full is no reading of {switch}, which decides")
         found.append(
             (

@@ -8,6 +8,9 @@ from bhi_fhir.domain.value import Value
 from bhi_fhir.errors import PolicyError
 
 FOREVER = 10**6
+ROLES = ("base", "short", "apcm", "add-on")
+"""What a monthly code is to its siblings: the timed code of a month, that of a month short of it, what takes their
+place where APCM is billed, and what more time adds. In the order in which they are tried and shown."""
 RULESET = "2026.1"
 
 
@@ -61,7 +64,10 @@ _KIND = {str: "text", int: "a whole number", bool: "true or false"}
 
 
 class Threshold(Value, frozen=True):
-    """Minutes of a code. `rule` says how a unit is reached: see `rules.thresholds`."""
+    """Minutes of a code. `rule` says how a unit is reached: see `rules.thresholds`.
+
+    `switch`: the one that decides; under `any-work` it asks for `full`, which is else not asked for.
+    """
 
     full: int
     rule: Literal["midpoint", "switch", "any-work", "band", "full", "strict-or-midpoint", "each-strict-or-midpoint"]
@@ -79,6 +85,14 @@ class Code(Value, frozen=True):
     cite: str
     source: str
     program: str
+    siblings: str
+    """Of a monthly code: codes with the same word bill the same work, and one of them stands for a month."""
+    role: str
+    """Which of its siblings it is, one of ROLES; an add-on stands beside another."""
+    fallback_for: str
+    """The program whose month it may bill where that falls short (switch A21)."""
+    opened_by: frozenset[str]
+    """Of the psychiatric evaluations, those that open it; empty: any initiating visit does."""
     time_of: str
     episode_month: str
     adds_to: tuple[str, ...]

@@ -17,6 +17,7 @@ from bhi_fhir.rules.charged import UNREADABLE, charged
 from bhi_fhir.rules.course import Course
 from bhi_fhir.rules.patient_month import PatientMonth
 from bhi_fhir.rules.requirements import Check, finding
+from bhi_fhir.rules.setting import Siblings
 from bhi_fhir.rules.track import Track
 
 _NOTHING_AGAINST = Answer("met", "nothing that is charged or chosen this month stands against it")
@@ -119,18 +120,36 @@ def charge_against(case: MonthCase, code: Code) -> Answer | None:
 
 
 def choose_cocm(case: MonthCase) -> Trial | None:
-    """The one CoCM code of the month: add-on where APCM is billed, else base, else G2214."""
-    timed = _timed_cocm(case)
-    add_on = _add_on_path(case, ("G0568", "G0569"), timed)
-    if add_on is not None:
-        _exclude(case, [t for t in case.trials.values() if t.code.program == Program.COCM], add_on,
-                 "the APCM add-on takes its place (switch A3, apcm_path)")  # fmt: skip
-        return add_on
-    for code in ("G0568", "G0569"):
-        _not_this_way(case, code)
-    if timed is not None:
+    """The one CoCM code of the month."""
+    chosen = _best(_runners(case, Program.COCM))
+    if chosen is not None:
         cocm = [t for t in case.trials.values() if t.code.program == Program.COCM]
-        _exclude(case, cocm, timed, f"{timed.code.code} is the CoCM code of this month")
+        _exclude(cocm, chosen, f"{chosen.code.code} is the CoCM code of this month")
+    return chosen
+
+
+def _runners(case: MonthCase, program: Program) -> list[Trial]:
+    """Of each way to bill the program's month, the code that stands for it."""
+    found = (_of_siblings(case, siblings) for siblings in case.patient.setting.ways[program])
+    return [trial for trial in found if trial is not None]
+
+
+def _best(runners: list[Trial]) -> Trial | None:
+    if len(runners) == 1:
+        return runners[0]
+    return min(runners, key=lambda t: (_is_blocked(t), _RANK[t.status], len(t.opened)), default=None)
+
+
+def _of_siblings(case: MonthCase, siblings: Siblings) -> Trial | None:
+    """The add-on where APCM is billed, else the base code, else that of a short month."""
+    timed = _timed(case, siblings)
+    add_on = _add_on_path(case, siblings, timed)
+    if add_on is not None:
+        others = [t for code in (*siblings.base, *siblings.short, *siblings.apcm) if (t := case.get(code))]
+        _exclude(others, add_on, "the APCM add-on takes its place (switch A3, apcm_path)")
+        return add_on
+    for code in siblings.apcm:
+        _not_this_way(case, code)
     return timed
 
 
@@ -140,13 +159,13 @@ def of_this_month(case: MonthCase, codes: tuple[str, ...]) -> Trial | None:
         trial = case.get(code)
         if trial is not None:
             first = trial.course.first_month in (None, case.month.index)
-            if (trial.code.episode_month == "initial") == first:
+            if trial.code.episode_month in ("", "initial" if first else "later"):
                 return trial
     return None
 
 
-def _timed_cocm(case: MonthCase) -> Trial | None:
-    base, short = of_this_month(case, ("99492", "99493")), case.get("G2214")
+def _timed(case: MonthCase, siblings: Siblings) -> Trial | None:
+    base, short = of_this_month(case, siblings.base), of_this_month(case, siblings.short)
     if base is not None and base.finding("minutes").outcome == "met":
         return base
     if short is not None and short.finding("minutes").outcome == "met":
@@ -156,9 +175,9 @@ def _timed_cocm(case: MonthCase) -> Trial | None:
     return short if short is not None and short.status != "not-billable" else base
 
 
-def _add_on_path(case: MonthCase, codes: tuple[str, ...], timed: Trial | None) -> Trial | None:
+def _add_on_path(case: MonthCase, siblings: Siblings, timed: Trial | None) -> Trial | None:
     """The APCM add-on that stands instead of the timed code; None to go by CPT."""
-    trial = of_this_month(case, codes) if len(codes) > 1 else case.get(codes[0])
+    trial = of_this_month(case, siblings.apcm)
     if trial is None or case.switches.apcm_path == "cpt":
         return None
     if not _apcm_is_charged(trial):
@@ -182,19 +201,19 @@ def _not_this_way(case: MonthCase, code: str) -> None:
             trial.no = Answer("not-met", "the month goes by CPT (switch A3, addon_minute_gate)")
 
 
-def _exclude(case: MonthCase, trials: list[Trial], winner: Trial, because: str) -> None:
+def _exclude(trials: list[Trial], winner: Trial | None, because: str) -> None:
     for trial in trials:
         if trial is not winner and trial.no is None:
             trial.no = Answer("not-met", because)
 
 
 def choose_general(case: MonthCase, cocm: Trial | None, programs: list[Program]) -> list[Trial]:
-    """99484, G0323 or G0570, unless CoCM stands; a CoCM month that falls short goes by switch A21."""
+    """The general BHI code of the month, unless CoCM stands; a CoCM month that falls short goes by switch A21."""
     general = [t for t in case.trials.values() if t.code.program == Program.GENERAL]
     if not general:
         return []
     if cocm is not None and cocm.status != "not-billable" and not _is_blocked(cocm):
-        _exclude(case, general, cocm, f"CoCM ({cocm.code.code}) is the family of this month (switch A21)")
+        _exclude(general, cocm, f"CoCM ({cocm.code.code}) is the family of this month (switch A21)")
         return []
     if Program.GENERAL not in programs and case.switches.fallback_to_99484 == "advise":
         for trial in general:
@@ -209,28 +228,18 @@ def _is_blocked(trial: Trial) -> bool:
 
 
 def _general_line(case: MonthCase, general: list[Trial], programs: list[Program]) -> list[Trial]:
-    timed, add_on = case.get("99484"), _add_on_path(case, ("G0570",), case.get("99484"))
-    if add_on is not None and timed is not None:
-        _exclude(case, [timed], add_on, "the APCM add-on takes its place (switch A3, apcm_path)")
-    else:
-        _not_this_way(case, "G0570")
-    runners = [t for t in (add_on or timed, case.get("G0323")) if t is not None]
+    runners = _runners(case, Program.GENERAL)
     if Program.GENERAL not in programs:
-        runners = [t for t in runners if t.code.code in ("99484", "G0570")]
-        _exclude(
-            case,
-            [t for t in general if t not in runners],
-            runners[0],
-            "the fallback from CoCM is 99484 (switch A21)",
-        )
-    if case.switches.allow_99484_with_g0323 and add_on is None:
+        runners = [t for t in runners if t.code.fallback_for in programs]
+        timed = " or ".join(t.code.code for t in general if t.code.fallback_for in programs and t.code.role == "base")
+        _exclude([t for t in general if t not in runners], None, f"the fallback from CoCM is {timed} (switch A21)")
+    if case.switches.allow_99484_with_g0323 and not any(t.code.role == "apcm" for t in runners):
         return runners
-    best = min(runners, key=lambda t: (_is_blocked(t), _RANK[t.status], len(t.opened)), default=None)
+    best = _best(runners)
     if best is None:
         return []
     if best.status != "not-billable":
-        said = f"{best.code.code} is the general BHI code of this month: one a month"
-        _exclude(case, [t for t in general if t not in (best,)], best, said)
+        _exclude(general, best, f"{best.code.code} is the general BHI code of this month: one a month")
     return [best]
 
 
@@ -239,22 +248,30 @@ def settle_exclusivity(case: MonthCase, trial: Trial) -> None:
         trial.settle(finding(case.rules, "exclusivity", "block", trial.no or _NOTHING_AGAINST))
 
 
-# -- 99494 ------------------------------------------------------------------------------------------
+# -- add-ons ----------------------------------------------------------------------------------------
 
 
-def add_on_to(case: MonthCase, chosen: Trial | None) -> None:
-    """99494 stands on its base's findings, beside a base that is drafted or already charged."""
-    code = case.rules.codes.get("99494")
-    if code is None or case.get("99492") is None:
-        return
-    base, is_charged = _base_of_add_on(case, code, chosen)
+def add_ons_to(case: MonthCase, chosen: list[Trial]) -> list[Trial]:
+    """Those that stand, of the add-ons whose base was tried."""
+    tried = [_add_on_to(case, code, chosen) for code in case.patient.setting.add_ons if _bases_of(case, code)]
+    return [trial for trial in tried if trial.status != "not-billable" and trial.units]
+
+
+def _bases_of(case: MonthCase, code: Code) -> tuple[str, ...]:
+    return tuple(base for base in code.adds_to if base in case.trials)
+
+
+def _add_on_to(case: MonthCase, code: Code, chosen: list[Trial]) -> Trial:
+    """It stands on its base's findings, beside a base that is drafted or already charged."""
+    base, is_charged = _base_of_add_on(case, code)
     units, minutes = _add_on_minutes(case, code, base)
     alone = finding(case.rules, "exclusivity", "block", _add_on_exclusivity(case, code, base, chosen, is_charged))
     own = {"minutes": minutes, "exclusivity": alone}
     not_the_bases = {*own, "episode-month"} if is_charged else set(own)
     block = [f for f in base.block if f.requirement not in not_the_bases] + [own[name] for name in code.block]
     review = [f for f in base.review if f.requirement not in not_the_bases]
-    case.trials["99494"] = Trial(code, base.course, block, review, units)
+    trial = case.trials[code.code] = Trial(code, base.course, block, review, units)
+    return trial
 
 
 def _add_on_minutes(case: MonthCase, code: Code, base: Trial) -> tuple[int, Finding]:
@@ -266,10 +283,10 @@ def _add_on_minutes(case: MonthCase, code: Code, base: Trial) -> tuple[int, Find
     said = f"{course.minutes} minutes reach {reached} unit{'' if reached == 1 else 's'}; the first is at {at}"
     if units < reached:
         said += f"; the site's limit is {limit} (switch A4): {reached - units} not charged"
-        case.warnings.append(f"99494: {reached} units are reached, the site's limit is {limit}")
+        case.warnings.append(f"{code.code}: {reached} units are reached, the site's limit is {limit}")
     elif reached > usual:
         said += "; that is more than usual, look at the record before charging (switch A4)"
-        case.warnings.append(f"99494: {reached} units are more than the usual {usual}")
+        case.warnings.append(f"{code.code}: {reached} units are more than the usual {usual}")
     cite = code.minutes.cite if code.minutes else code.cite
     if units:
         return units, Finding("minutes", "met", said, cite, course.sources)
@@ -278,24 +295,24 @@ def _add_on_minutes(case: MonthCase, code: Code, base: Trial) -> tuple[int, Find
     return units, Finding("minutes", "not-met", said, cite, course.sources)
 
 
-def _base_of_add_on(case: MonthCase, code: Code, chosen: Trial | None) -> tuple[Trial, bool]:
-    known, _ = charged(case.chart, case.month, code.adds_to)
+def _base_of_add_on(case: MonthCase, code: Code) -> tuple[Trial, bool]:
+    """The base that is charged already, else the one of the episode's month."""
+    bases = _bases_of(case, code)
+    known, _ = charged(case.chart, case.month, bases)
     if known:
         return case.trials[known[0].code], True
-    if chosen is not None and chosen.code.code in code.adds_to:
-        return chosen, False
-    return of_this_month(case, code.adds_to) or case.trials[code.adds_to[0]], False
+    return of_this_month(case, bases) or case.trials[bases[0]], False
 
 
-def _add_on_exclusivity(case: MonthCase, code: Code, base: Trial, chosen: Trial | None, is_charged: bool) -> Answer:
+def _add_on_exclusivity(case: MonthCase, code: Code, base: Trial, chosen: list[Trial], is_charged: bool) -> Answer:
     against = charge_against(case, code)
     if against is not None:
         return against
     if is_charged:
         return _beside_charged(case, code, base)
-    if chosen is base and base.status != "not-billable":
+    if base in chosen:
         return Answer("met", f"it stands beside {base.code.code}")
-    return Answer("not-met", "it stands only beside 99492 or 99493")
+    return Answer("not-met", f"it stands only beside {' or '.join(code.adds_to)}")
 
 
 def _beside_charged(case: MonthCase, code: Code, base: Trial) -> Answer:

@@ -102,7 +102,7 @@ def follow(patient: PatientMonth, track: Track) -> Course:
     allowed = patient.permission(who.people)
     by_program = track.program if allowed.certain != allowed.possible else ""  # the thresholds decide: see `_matters`
     is_own = track.time_of == "billing-practitioner"
-    key = (track.teams, track.kinds(patient.switches), staff, who.people, is_own, by_program)
+    key = (track.teams, track.kinds(patient.switches), staff, who.people, is_own, track.opened_by, by_program)
     same = patient.courses.get(key)
     if same is None:
         same = patient.courses[key] = walked(patient, track, charged, perhaps, nobody=not staff)

@@ -15,7 +15,7 @@ from bhi_fhir.rules.case import Case
 from bhi_fhir.rules.choice import (
     MonthCase,
     Trial,
-    add_on_to,
+    add_ons_to,
     already_charged,
     charge_against,
     choose_cocm,
@@ -29,7 +29,7 @@ from bhi_fhir.rules.patient_month import PatientMonth
 from bhi_fhir.rules.requirements import Check, finding
 from bhi_fhir.rules.service_date import date_of_related, date_of_service
 from bhi_fhir.rules.services import related
-from bhi_fhir.rules.setting import ORDER, Asked, Setting
+from bhi_fhir.rules.setting import Asked, Setting
 
 
 def decide(chart: Chart, month: ServiceMonth, rules: Rules, switches: Switches) -> Decision:
@@ -54,8 +54,7 @@ def _decide(chart: Chart, setting: Setting) -> Decision:
     for trial in case.trials.values():
         settle_exclusivity(case, trial)
     chosen = [t for t in (chosen_cocm, *chosen_general) if t is not None and t.status != "not-billable"]
-    add_on_to(case, chosen_cocm)
-    lines, services = _lines(case, chosen)
+    lines, services = _lines(case, [*chosen, *add_ons_to(case, chosen)])
     return _decision(case, programs, chosen, lines, services)
 
 
@@ -82,11 +81,7 @@ def _try(case: MonthCase, asked: Asked) -> None:
 # -- lines ------------------------------------------------------------------------------------------
 
 
-def _lines(case: MonthCase, chosen: list[Trial]) -> tuple[list[Line], list[Candidate]]:
-    drafted = list(chosen)
-    add_on = case.get("99494")
-    if add_on is not None and add_on.status != "not-billable" and add_on.units:
-        drafted.append(add_on)
+def _lines(case: MonthCase, drafted: list[Trial]) -> tuple[list[Line], list[Candidate]]:
     lines = [
         Line(
             t.code.code,
@@ -132,7 +127,8 @@ def _service(case: MonthCase, code: Code, checks: tuple[Check, ...]) -> tuple[Ca
 def _decision(
     case: MonthCase, programs: list[Program], chosen: list[Trial], lines: list[Line], services: list[Candidate]
 ) -> Decision:
-    trials = sorted(case.trials.values(), key=lambda t: ORDER.index(t.code.code))
+    place = case.patient.setting.place
+    trials = sorted(case.trials.values(), key=lambda t: place[t.code.code])
     candidates = [
         Candidate(t.code.code, s := t.status, t.units if s != "not-billable" else 0, t.findings) for t in trials
     ]
@@ -177,13 +173,13 @@ def _shown(case: MonthCase, chosen: list[Trial], programs: list[Program]) -> Tri
     """The selected code, else the program's code nearest to being billable."""
     if chosen:
         return chosen[0]
-    mine = [t for t in case.trials.values() if t.code.program in programs and t.code.code != "99494"]
-    return min(mine, key=_distance, default=None)
+    mine = [t for t in case.trials.values() if t.code.program in programs and t.code.role != "add-on"]
+    return min(mine, key=_distance, default=None)  # of equals the first that was tried
 
 
-def _distance(trial: Trial) -> tuple[int, int, int]:
+def _distance(trial: Trial) -> tuple[int, int]:
     """How far from being billable: what blocks, then all that is open."""
-    return sum([f.blocks for f in trial.opened]), len(trial.opened), ORDER.index(trial.code.code)
+    return sum([f.blocks for f in trial.opened]), len(trial.opened)
 
 
 def _minutes(case: MonthCase, shown: Trial | None) -> Minutes:
@@ -196,30 +192,28 @@ def _minutes(case: MonthCase, shown: Trial | None) -> Minutes:
 def _next(case: MonthCase, shown: Trial) -> NextTier | None:
     """The next code that more minutes of this kind would reach."""
     done = shown.course.minutes
-    tiers: list[tuple[int, str]] = []
-    if shown.code.apcm_bases or shown.code.program == Program.GENERAL:
-        tiers = [(thresholds.needed(shown.code, case.switches), shown.code.code)]
-    else:
-        tiers = _cocm_tiers(case, done)
-    for at, code in sorted(tiers):
+    for at, code in sorted(_tiers(case, shown, done)):
         if at > done:
             return NextTier(code, at, at - done)
     return None
 
 
-def _cocm_tiers(case: MonthCase, done: int) -> list[tuple[int, str]]:
-    tiers = []
-    base, short, add_on = (
-        of_this_month(case, ("99492", "99493")),
-        case.get("G2214"),
-        case.rules.codes.get("99494"),
-    )
-    if short is not None:
-        tiers.append((thresholds.needed(short.code, case.switches), short.code.code))
+def _tiers(case: MonthCase, shown: Trial, done: int) -> list[tuple[int, str]]:
+    """Of the shown code and its siblings of this month; an APCM add-on stands for itself."""
+    if shown.code.role == "apcm":
+        return [(thresholds.needed(shown.code, case.switches), shown.code.code)]
+    siblings = case.patient.setting.siblings[shown.code.code]
+    base, short = of_this_month(case, siblings.base), of_this_month(case, siblings.short)
+    tiers = [(thresholds.needed(t.code, case.switches), t.code.code) for t in (short, base) if t is not None]
     if base is not None:
-        tiers.append((thresholds.needed(base.code, case.switches), base.code.code))
-        if add_on is not None:
-            unit = thresholds.units(base.code, add_on, done, case.switches) + 1
-            if not case.switches.max_99494 or unit <= case.switches.max_99494:
-                tiers.append((thresholds.unit_at(base.code, add_on, unit, case.switches), add_on.code))
+        for add_on in siblings.add_on:
+            tiers += _next_unit(case, base, case.rules.codes[add_on], done)
     return tiers
+
+
+def _next_unit(case: MonthCase, base: Trial, add_on: Code, done: int) -> list[tuple[int, str]]:
+    """Within the site's limit."""
+    unit = thresholds.units(base.code, add_on, done, case.switches) + 1
+    if case.switches.max_99494 and unit > case.switches.max_99494:
+        return []
+    return [(thresholds.unit_at(base.code, add_on, unit, case.switches), add_on.code)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bhi_fhir.domain.record import Chart, Visit
+from bhi_fhir.domain.record import Visit
 from bhi_fhir.domain.time import ServiceMonth, Span, local_day
 from bhi_fhir.rules import gates
 from bhi_fhir.rules.answer import Answer
@@ -25,7 +25,7 @@ def initiating_visit(
     known = opened.get(who.people)
     if known is not None:
         return known
-    found = patient.openings(track.time_of, who.people)
+    found = patient.openings(track.opened_by, who.people)
     if tally.unread and found.certain and not patient.chart.lacks("Encounter", "Procedure"):
         gates.gate_unread(tally, min(window[0] for window, _ in (*found.certain, *found.possible)))
     spans: list[Span] = []
@@ -54,7 +54,7 @@ def initiating_visit(
             "a visit is on file, but its code, person or time does not settle it",
             (perhaps[1].ref,),
         )
-    return _no_visit(patient.chart, track, tally, found.certain, had_work)
+    return _no_visit(patient, track, tally, found.certain, had_work)
 
 
 def _floating_span(piece: Piece) -> Span:
@@ -69,19 +69,22 @@ def _opened(visit: Visit, month: ServiceMonth) -> str:
 
 
 def _no_visit(
-    chart: Chart, track: Track, tally: Tally, certain: tuple[tuple[Span, Visit], ...], had_work: bool
+    patient: PatientMonth, track: Track, tally: Tally, certain: tuple[tuple[Span, Visit], ...], had_work: bool
 ) -> Answer:
-    reason = chart.lacks("Encounter", "Procedure")
+    reason = patient.chart.lacks("Encounter", "Procedure")
     late = [visit for window, visit in certain if all(p.begins < window[0] for p in tally.pieces)]
     if had_work and late and not reason:
         gates.gate_visit(tally, max(p.ends for p in tally.pieces))
         return Answer("not-met", "the initiating visit came after all of the month's work", (late[0].ref,))
     if reason:
         return Answer("unknown", reason)
-    wanted = "90791" if track.time_of == "billing-practitioner" else "initiating"
+    wanted = " or ".join(sorted(track.opened_by)) or "initiating"
     if certain:
         refs = (certain[-1][1].ref,)
-        return Answer("not-met", "the last initiating visit lies more than a year before the first counted work", refs)
+        years = patient.rules.values["initiating_visit_years"]
+        ago = "a year" if years == 1 else f"{years} years"
+        said = f"the last initiating visit lies more than {ago} before the first counted work"
+        return Answer("not-met", said, refs)
     return Answer(
         "not-met", f"no {wanted} visit with the billing practitioner is on file before the first counted work"
     )

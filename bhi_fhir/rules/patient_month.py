@@ -37,7 +37,7 @@ class PatientMonth:
         self._elements: dict[tuple[Program, tuple[Span, ...]], dict[str, tuple[str, ...]]] = {}
         self._busy: dict[str, list[Span]] = {}
         self._permissions: dict[tuple[str, ...], Permission] = {}
-        self._openings: dict[tuple[bool, tuple[str, ...]], Openings] = {}
+        self._openings: dict[tuple[frozenset[str], tuple[str, ...]], Openings] = {}
 
     def crew(self, program: Program) -> Crew:
         """Everybody on the program's teams."""
@@ -154,12 +154,11 @@ class PatientMonth:
             self._permissions[billers] = permission(self.chart, billers, ("bhi",), self.month, self.switches)
         return self._permissions[billers]
 
-    def openings(self, time_of: str, billers: tuple[str, ...]) -> Openings:
-        """The visits that open BHI for any of these practitioners."""
-        psychiatric = time_of == "billing-practitioner"
-        key = (psychiatric, billers)
+    def openings(self, opened_by: frozenset[str], billers: tuple[str, ...]) -> Openings:
+        """The visits that open BHI for any of these practitioners; `opened_by`: as `policy.Code.opened_by`."""
+        key = (opened_by, billers)
         if key not in self._openings:
-            self._openings[key] = openings(self.chart, psychiatric, billers, self.month, self.rules, self.switches)
+            self._openings[key] = openings(self.chart, opened_by, billers, self.month, self.rules, self.switches)
         return self._openings[key]
 
 

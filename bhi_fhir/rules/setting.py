@@ -7,13 +7,24 @@ from collections.abc import Iterator
 from bhi_fhir.domain.record import Program
 from bhi_fhir.domain.time import ServiceMonth
 from bhi_fhir.domain.value import Value
-from bhi_fhir.policy import Code, Rules, Switches
+from bhi_fhir.policy import ROLES, Code, Rules, Switches
 from bhi_fhir.rules.requirements import Check, Checks
 from bhi_fhir.rules.thresholds import asked
 from bhi_fhir.rules.track import Track
 
-ORDER = ("99492", "99493", "G2214", "G0568", "G0569", "99494", "99484", "G0323", "G0570")
-"""Monthly codes in the order in which they are tried and shown."""
+
+class Siblings(Value, frozen=True, eq=False):
+    """Codes that bill the same work, by role: one of them stands for a month, and what adds to it beside it."""
+
+    program: str
+    base: tuple[str, ...]
+    short: tuple[str, ...]
+    apcm: tuple[str, ...]
+    add_on: tuple[str, ...]
+
+    @classmethod
+    def of(cls, codes: list[Code]) -> Siblings:
+        return cls(codes[0].program, *(tuple(c.code for c in codes if c.role == role) for role in ROLES))
 
 
 class Asked(Value, frozen=True, eq=False):
@@ -33,8 +44,15 @@ class Setting:
     def __init__(self, month: ServiceMonth, rules: Rules, switches: Switches) -> None:
         self.month, self.rules, self.switches = month, rules, switches
         self.start, self.end = month.span
-        codes = [rules.codes[c] for c in ORDER if c in rules.codes]
-        self._monthly = [c for c in codes if not c.adds_to and c.drafted]
+        codes = sorted((c for c in rules.codes.values() if c.role), key=_in_order)
+        self.place = {c.code: place for place, c in enumerate(codes)}
+        """Of a monthly code: where it stands in the order in which they are tried and shown."""
+        by_name = {c.siblings: Siblings.of([s for s in codes if s.siblings == c.siblings]) for c in codes}
+        self.siblings = {c.code: by_name[c.siblings] for c in codes}
+        self.ways = {p: [s for s in by_name.values() if s.program == p] for p in Program}
+        """The ways to bill a program's month."""
+        self.add_ons = [c for c in codes if c.role == "add-on"]
+        self._monthly = [c for c in codes if c.role != "add-on"]
         self._checks = Checks(rules)
         self.services = [(c, self._checks.of_code(c, None)) for c in rules.codes.values() if not c.program]
         self.minutes = {c.code: asked(c, rules, switches) for c in self._monthly}
@@ -62,9 +80,15 @@ class Setting:
             yield Asked(code, track, first, block, tuple(check for check in checks if check.level == "review"))
 
     def _excluded(self, code: Code) -> set[str]:
-        both = {"99484", "G0323"}
+        both = {c.code for c in self._monthly if c.program == Program.GENERAL and c.role == "base"}
         allowed = self.switches.allow_99484_with_g0323 and code.code in both
         return set(code.excludes) - both if allowed else set(code.excludes)
+
+
+def _in_order(code: Code) -> tuple[bool, int, bool, bool, str]:
+    """CoCM before general BHI, then by role, the team's before a professional's, the initial month before a later."""
+    is_own = code.time_of == "billing-practitioner"
+    return code.program != Program.COCM, ROLES.index(code.role), is_own, code.episode_month == "later", code.code
 
 
 def _track(code: Code, programs: list[Program]) -> Track:

@@ -6,7 +6,6 @@ add-on k at B + 30(k - 1) + 16.
 
 from __future__ import annotations
 
-from bhi_fhir.domain.record import Program
 from bhi_fhir.domain.value import Value
 from bhi_fhir.policy import Code, Rules, Switches, Threshold, policy
 
@@ -18,19 +17,21 @@ class Asked(Value, frozen=True):
     how: str
     """How CMS's number comes to the number that is asked for, and by which switch."""
     base_at: tuple[int | None, int | None]
-    """Of G2214: from how many minutes the base code takes its place, in a first month and in a later one."""
+    """Of the short month: from how many minutes the base code takes its place, in a first month and in a later one."""
 
 
 def asked(code: Code, rules: Rules, switches: Switches) -> Asked:
     at = needed(code, switches)
-    base_at = (_base_at("initial", rules, switches), _base_at("later", rules, switches))
-    return Asked(at, _how(code, at, switches), base_at if code.code == "G2214" else (None, None))
+    if code.role != "short":
+        return Asked(at, _how(code, at, switches), (None, None))
+    base_at = (_base_at(code, "initial", rules, switches), _base_at(code, "later", rules, switches))
+    return Asked(at, _how(code, at, switches), base_at)
 
 
 def _how(code: Code, at: int, switches: Switches) -> str:
     threshold = _threshold(code)
     if threshold.rule == "any-work":
-        return " (the code has no time threshold)" if at == 1 else " (site policy addon_minute_gate = true)"
+        return " (the code has no time threshold)" if at == 1 else f" (site policy {threshold.switch} = true)"
     name = threshold.switch or "cocm_threshold"
     switch, chosen = policy().switches[name], getattr(switches, name)
     if chosen != switch.default:
@@ -40,10 +41,10 @@ def _how(code: Code, at: int, switches: Switches) -> str:
     )
 
 
-def _base_at(month: str, rules: Rules, switches: Switches) -> int | None:
+def _base_at(short: Code, month: str, rules: Rules, switches: Switches) -> int | None:
     """The minutes at which the base code of an initial or a later month is reached."""
     for code in rules.codes.values():
-        if code.episode_month == month and code.program == Program.COCM and not code.apcm_bases:
+        if code.siblings == short.siblings and code.role == "base" and code.episode_month in ("", month):
             return needed(code, switches)
     return None
 
@@ -70,10 +71,7 @@ def _needed(threshold: Threshold, switches: Switches) -> int:
     if rule == "switch":
         return int(getattr(switches, threshold.switch))
     if rule == "any-work":
-        # The gate asks of an add-on what the timed code that it mirrors would ask.
-        if not switches.addon_minute_gate:
-            return 1
-        return 20 if threshold.full == 20 else midpoint(threshold.full)
+        return threshold.full if getattr(switches, threshold.switch) else 1
     if rule in ("strict-or-midpoint", "each-strict-or-midpoint") and not switches.strict_time_related:
         return midpoint(threshold.full)
     return threshold.full

@@ -59,11 +59,12 @@ class Track(Value, frozen=True, eq=False):
     teams: Program
     time_of: str
     billers: frozenset[str]
+    opened_by: frozenset[str]
 
     @classmethod
     def of(cls, code: Code, teams: Program | None = None) -> Track:
         program = Program(code.program)
-        return _one_track(program, teams or program, code.time_of, code.billers)
+        return _one_track(program, teams or program, code.time_of, code.billers, code.opened_by)
 
     def kinds(self, switches: Switches) -> frozenset[str]:
         """The kinds of work whose time counts."""
@@ -84,8 +85,10 @@ def window(moment: Moment) -> Span:
 
 
 @cache
-def _one_track(program: Program, teams: Program, time_of: str, billers: frozenset[str]) -> Track:
-    return Track(program, teams, time_of, billers)
+def _one_track(
+    program: Program, teams: Program, time_of: str, billers: frozenset[str], opened_by: frozenset[str]
+) -> Track:
+    return Track(program, teams, time_of, billers, opened_by)
 
 
 Place = tuple[datetime, datetime, Team, Member]

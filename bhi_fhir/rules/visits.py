@@ -34,7 +34,7 @@ class Openings(Value, frozen=True):
 
 def openings(
     chart: Chart,
-    psychiatric: bool,
+    opened_by: frozenset[str],
     billers: tuple[str, ...],
     month: ServiceMonth,
     rules: Rules,
@@ -42,13 +42,13 @@ def openings(
 ) -> Openings:
     """Qualifying visits by a billing practitioner up to the end of the month.
 
-    `psychiatric`: the code asks for a psychiatric one (G0323).
+    `opened_by`: as `policy.Code.opened_by`.
     """
     certain: list[Opening] = []
     possible: list[Opening] = []
     end_of_month = month.span[1]
     for visit in chart.visits:
-        sure = _qualifies(visit, psychiatric, switches)
+        sure = _qualifies(visit, opened_by, switches)
         by = bool(visit.people & set(billers))
         if sure is False or (visit.people and billers and not by):
             continue  # nobody's visit is ruled out where nothing says who bills
@@ -70,14 +70,14 @@ def _order(opening: Opening) -> tuple[Span, str]:
     return opening[0], opening[1].ref
 
 
-def _qualifies(visit: Visit, psychiatric: bool, switches: Switches) -> bool | None:
+def _qualifies(visit: Visit, opened_by: frozenset[str], switches: Switches) -> bool | None:
     if "unplaced" in visit.groups:
         return None
-    if psychiatric:
-        if "90791" in visit.groups:
-            return True
+    if opened_by:
         if "initiating-visit-psychiatric" not in visit.groups:
             return False
+        if visit.codes & opened_by:
+            return True
         return True if switches.psych_eval_qualifies_for == "all" else None
     if "initiating-visit" in visit.groups:
         return True

@@ -91,6 +91,10 @@ def code_mutants(code: Code) -> Iterator[tuple[str, Code]]:
         yield f"excludes without {other}", replace(code, excludes=code.excludes - {other})
     for kind in () if code.adds_to else sorted(code.billers):  # the loader holds an add-on to its base's billers
         yield f"billers without {kind}", replace(code, billers=code.billers - {kind})
+    if code.fallback_for:
+        yield "no fallback", replace(code, fallback_for="")
+    if code.opened_by:
+        yield "opened by any initiating visit", replace(code, opened_by=frozenset())
     start, end = code.valid
     if start > 2025 * 12:
         yield "valid a month later", replace(code, valid=(start + 1, end))

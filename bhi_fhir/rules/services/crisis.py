@@ -34,9 +34,9 @@ def of_calls(service: Service, entries: list[Activity]) -> Work:
 
 
 def _discharge(service: Service, call: Moment) -> Answer:
-    """An emergency visit that ended before the first call, in the same or the previous month."""
-    chart = service.chart
-    earliest = service.month.shifted(-service.rules.values["emergency_months"]).span[0]
+    """An emergency visit that ended before the first call, in the same or a previous month."""
+    chart, months = service.chart, service.rules.values["emergency_months"]
+    earliest = service.month.shifted(-months).span[0]
     visits = [s for s in chart.stays if s.kind == "emergency" and s.finished is not False]
     ended = [
         s
@@ -51,7 +51,8 @@ def _discharge(service: Service, call: Moment) -> Answer:
         return Answer("unknown", "nothing says exactly whether the emergency visit ended before the first call", refs)
     if reason := chart.lacks("Encounter"):
         return Answer("unknown", reason)
-    return Answer("not-met", "no emergency visit ended before the first call, in this or the previous month")
+    before = "or the previous month" if months == 1 else f"month or the {months} before it"
+    return Answer("not-met", f"no emergency visit ended before the first call, in this {before}")
 
 
 def _may_have_ended(stay: Stay, call: Moment) -> bool:

@@ -58,7 +58,7 @@ def _work(service: Service, log: Log, pool: list[Activity], by: str) -> Work:
     by = "several" if counted and len(people) > 1 else by
     total = sum(units.values())
     minutes = _minutes(service, log, total, best, tuple(sorted(set(unclear))), chosen)
-    perhaps = int(minutes.outcome == "unknown" and _is_lowest(code, switches))
+    perhaps = int(minutes.outcome == "unknown" and _is_lowest(service))
     days = tuple((day, 1) for day in sorted(unclear_days or days_worked(pool, service.month))[:perhaps])
     return Work(
         sources=refs,
@@ -121,13 +121,15 @@ def _minutes(
         return Answer("met", said, refs)
     if best >= at and not unclear:
         return Answer("not-met", said, refs)
-    return short_of(service.chart, said, unclear, refs, entries, _is_lowest(code, switches))
+    return short_of(service.chart, said, unclear, refs, entries, _is_lowest(service))
 
 
-def _is_lowest(code: Code, switches: Switches) -> bool:
+def _is_lowest(service: Service) -> bool:
     """Unread time raises no band: it may be the first one."""
+    code = service.code
+    same = [c.minutes for c in service.rules.codes.values() if c.activity == code.activity and c.minutes]
     assert code.minutes is not None
-    return code.minutes.rule != "band" or thresholds.needed(code, switches) == 5
+    return code.minutes.rule != "band" or code.minutes.full == min(minutes.full for minutes in same)
 
 
 # -- consent to consultation ------------------------------------------------------------------------
