@@ -86,13 +86,14 @@ def procedure_time(row: Procedure, reading: Reading) -> Time:
     if row.performed_period is not None:
         return period_time(reading.clock.period(row.performed_period), True)
     when = reading.clock.moment(row.performed_date_time)
-    return when, None, "" if when else "nothing readable says when it was"
+    return when, None, "" if when or not row.performed_date_time else "what says when it was cannot be read"
 
 
 def period_time(period: Period, given: bool) -> Time:
+    """What has no period (nor length) documents no time: it is no time that cannot be read."""
     start, end = period.start, period.end
     if start is None:
-        return None, None, "its period has no readable start" if given else "nothing says when it was"
+        return None, None, "its period has no readable start" if given else ""
     if not start.exact:
         return start, None, ""  # a date without time of day documents no minutes
     if end is None:
