@@ -9,7 +9,7 @@ from bhi_fhir.domain.time import ServiceMonth, local_day
 from bhi_fhir.policy import Code, Rules, Switches
 from bhi_fhir.rules import thresholds
 from bhi_fhir.rules.course import Course
-from bhi_fhir.rules.last_days import last_days
+from bhi_fhir.rules.last_days import last_days, undated_death
 from bhi_fhir.rules.services.work import Work
 
 
@@ -47,8 +47,8 @@ def date_of_related(chart: Chart, month: ServiceMonth, work: Work, switches: Swi
 def _day(chart: Chart, month: ServiceMonth, worked: list[date], reached: date | None, switches: Switches) -> date:
     """`worked` in order; `reached`: when the threshold was met."""
     wanted = month.last_day
-    if switches.date_of_service == "last_service" and worked:
-        wanted = worked[-1]
+    if worked and (switches.date_of_service == "last_service" or undated_death(chart, month)):
+        wanted = worked[-1]  # nothing says that the patient lived any longer
     elif switches.date_of_service == "threshold_met" and worked:
         wanted = reached or worked[-1]
     limit = min(last_days(chart, month).values(), default=wanted)
