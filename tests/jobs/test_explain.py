@@ -360,7 +360,7 @@ def test_an_entry_that_no_map_knows_is_for_whoever_keeps_the_maps(tmp_path: Path
 
 def test_something_may_still_be_missing_while_time_is_unread(tmp_path: Path) -> None:
     assert missing(cocm_record().work(40), tmp_path)["nothing_else"]
-    unread = cocm_record().work(40).work(20, 5, period=None)
+    unread = cocm_record().work(40).work(20, 5, period={"start": "2026-03-05T10:00:00-06:00"})
     assert not missing(unread, tmp_path)["nothing_else"]
 
 
