@@ -79,8 +79,8 @@ def _one(chart: Chart, track: Track, who: str, evidence: tuple[str, ...], certai
     return Billing((who,), "met", f"{who} is the treating practitioner and may bill this code", evidence)
 
 
-def one_of(one: Billing, other: Billing) -> Billing:
-    """Neither can be said: what counts for the one makes the other the last."""
-    people = tuple(sorted({*one.people, *other.people}))
+def one_of(several: list[Billing]) -> Billing:
+    """None of them can be told: what counts for the one makes another the last."""
+    people = tuple(sorted({person for each in several for person in each.people}))
     said = f"{' and '.join(people)} treated in the month, and which work counts depends on who bills"
-    return Billing(people, "unknown", said, tuple(sorted({*one.evidence, *other.evidence})))
+    return Billing(people, "unknown", said, tuple(sorted({ref for each in several for ref in each.evidence})))

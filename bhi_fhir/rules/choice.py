@@ -306,12 +306,12 @@ def _base_of_add_on(case: MonthCase, code: Code) -> tuple[Trial, bool]:
 
 def _add_on_exclusivity(case: MonthCase, code: Code, base: Trial, chosen: list[Trial], is_charged: bool) -> Answer:
     against = charge_against(case, code)
-    if against is not None:
+    if against is not None and against.outcome == "not-met":
         return against
     if is_charged:
-        return _beside_charged(case, code, base)
+        return against or _beside_charged(case, code, base)
     if base in chosen:
-        return Answer("met", f"it stands beside {base.code.code}")
+        return against or Answer("met", f"it stands beside {base.code.code}")
     return Answer("not-met", f"it stands only beside {' or '.join(code.adds_to)}")
 
 

@@ -224,21 +224,25 @@ _Consented = tuple[Billing, Permission, Tally, bool]
 
 
 def _count(patient: PatientMonth, track: Track, month: ServiceMonth) -> _Consented:
-    """Who bills depends on the last counted work, and what counts on who bills: two rounds settle it, or nobody can."""
+    """Who bills depends on the last counted work, and what counts on who bills.
+
+    It is the last for whom the last work that counts is work of the time in which they treat.
+    """
     last = patient.entries(month).last_work
     found = _consented(patient, track, month, billing(patient, track, month, last))
-    counted = _last_work(found, last)
-    if counted == last:
+    if patient.crew(track.teams).steady:
         return found
-    who, before = billing(patient, track, month, counted), found[0]
-    if who.people == before.people:
-        return who, *found[1:]
-    found = _consented(patient, track, month, who)
-    then = _last_work(found, counted)
-    again = who if then == counted else billing(patient, track, month, then)
-    if again.people == who.people:
-        return again, *found[1:]
-    return _consented(patient, track, month, one_of(who, again))
+    tried = [found]
+    for moment in patient.entries(month).moments:
+        who = billing(patient, track, month, moment)
+        if who.people not in [each[0].people for each in tried]:
+            tried.append(_consented(patient, track, month, who))
+    counting = [(each, counted) for each in tried if (counted := _last_counted(each[2]))]
+    for each, counted in counting:
+        who = billing(patient, track, month, counted)
+        if who.people == each[0].people:
+            return who, *each[1:]
+    return _consented(patient, track, month, one_of([each[0] for each, _ in counting])) if counting else found
 
 
 def _consented(patient: PatientMonth, track: Track, month: ServiceMonth, who: Billing) -> _Consented:
@@ -248,10 +252,9 @@ def _consented(patient: PatientMonth, track: Track, month: ServiceMonth, who: Bi
     return who, allowed, tally, had_work and not (tally.pieces or tally.uncertain)
 
 
-def _last_work(found: _Consented, last: datetime | None) -> datetime | None:
-    """When the last of the work began that counts, or may; `last` where none does."""
-    tally = found[2]
-    return max([p.begins for p in (*tally.pieces, *tally.uncertain)], default=last)
+def _last_counted(tally: Tally) -> datetime | None:
+    """When the last of the work began that counts, or may."""
+    return max([p.begins for p in (*tally.pieces, *tally.uncertain)], default=None)
 
 
 def _matters(tally: Tally, patient: PatientMonth, track: Track, first_month: bool) -> bool:

@@ -54,6 +54,12 @@ class Entries(Value, frozen=True):
     last_work: datetime | None
     """When the last BHI work of the month began that was done."""
 
+    @property
+    def moments(self) -> list[datetime]:
+        """When work began that may count, the latest first."""
+        work = [*(piece.activity for piece in self.whole), *self.work]
+        return sorted({entry.when.earliest for entry in work if entry.when}, reverse=True)
+
 
 def sort_out(found: list[Activity], month: Span, taken: list[Span]) -> Entries:
     """`taken`: the time of other services, whoever did them."""
@@ -72,7 +78,7 @@ def sort_out(found: list[Activity], month: Span, taken: list[Span]) -> Entries:
             never.append((entry, reason))
         elif span := _own_time(entry, month, taken):
             whole.append(Piece(entry, (span,)))
-        elif entry.duration is not None or entry.trouble or entry.state != "done":
+        elif entry.duration is not None or entry.trouble:
             work.append(entry)  # else it is evidence that documents no time
     return Entries(tuple(unplaced), tuple(never), tuple(whole), tuple(work), last)
 
