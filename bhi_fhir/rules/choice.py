@@ -311,7 +311,7 @@ def _add_on_exclusivity(case: MonthCase, code: Code, base: Trial, chosen: list[T
     if is_charged:
         return against or _beside_charged(case, code, base)
     if base in chosen:
-        return against or Answer("met", f"it stands beside {base.code.code}")
+        return against or base.no or Answer("met", f"it stands beside {base.code.code}")
     return Answer("not-met", f"it stands only beside {' or '.join(code.adds_to)}")
 
 
