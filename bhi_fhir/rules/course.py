@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from bhi_fhir.domain.decision import NotCounted
-from bhi_fhir.domain.time import Moment, Period, ServiceMonth, Span, month_index, whole_minutes
+from bhi_fhir.domain.time import Moment, Period, ServiceMonth, Span, intersect, month_index, whole_minutes
 from bhi_fhir.domain.value import Value, replace
 from bhi_fhir.rules import gates
 from bhi_fhir.rules.answer import Answer
@@ -170,8 +170,14 @@ def _course(track: Track, counted: _Counted, walk: _Walk, patient: PatientMonth)
         doubtful_first_month=(walk.first or this) == this and walk.first_if_unread_counted not in (None, this),
         month_before_break=walk.before,
         episode_witnesses=walk.witnesses,
-        consent_window=allowed.certain or allowed.possible,
+        consent_window=_window(allowed),
     )
+
+
+def _window(allowed: Permission) -> tuple[Span, ...]:
+    """When consent is in force, with the day of a consent or a refusal that has no time."""
+    sure = [perhaps for perhaps in allowed.possible if any(intersect([each], perhaps) for each in allowed.certain)]
+    return tuple(sure) or allowed.possible
 
 
 def charged_months(patient: PatientMonth, track: Track) -> tuple[dict[int, list[str]], set[int]]:

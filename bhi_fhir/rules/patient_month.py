@@ -167,7 +167,7 @@ def allowed(consent: tuple[Span, ...], activity: Activity, kind: str) -> bool:
     if kind == "outreach" or not consent or activity.when is None:
         return True
     start, end = window(activity.when)
-    return any(start <= closes and end >= opens for opens, closes in consent)
+    return any(start < closes and (opens < end or opens <= start) for opens, closes in consent)
 
 
 def by_team(patient: PatientMonth, teams: Program, activity: Activity, kind: str) -> bool | None:
